@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The exit codes of every command, and nothing else.
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, and nothing to complain about. A reader that closed its pipe counts as done.
+    Success,
+    /// 1: the command failed, or it looked for problems and found some.
+    Problem,
+    /// 2: the command line or the configuration is wrong; from `doctor`: this host cannot run purser.
+    Refused,
+    /// 3: the command needs a running agent and there is none.
+    NoAgent,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Problem => 1,
+            Exit::Refused => 2,
+            Exit::NoAgent => 3,
+        }
+    }
+}
+
+/// The exit codes as every help page ends.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed, or problems were found
+  2  wrong command line or configuration
+  3  no agent is running";

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program `purser` as a library, so that tests and fuzzing can reach its parts.
+//!
+//! This room joins all others. Only here the configuration, the environment and the clock are
+//! read and anything is printed; nothing here decodes kernel records or store blocks.
+
+mod command;
+pub mod config;
+pub mod control;
+mod exit;
+mod table;
+
+pub use command::main;
+pub use exit::Exit;
