@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask dist`: the one file users copy, with proof that it needs nothing beside it.
+//!
+//! The checks are made on what was built, not on how: no interpreter, no needed library, no part of
+//! glibc that would load another one at run time, and a start in a root that holds nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::place;
+use crate::process::{cargo, output, program, run};
+use crate::setup::{self, Level};
+
+const SIZE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+const SHELLS: [(&str, &str); 3] = [("bash", "purser.bash"), ("zsh", "_purser"), ("fish", "purser.fish")];
+
+/// glibc reaches this only through look-ups of names, which load modules of another glibc.
+const FORBIDDEN_SYMBOL: &str = "__nss_database_get";
+
+pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
+    crate::options::Options::new(args).finish_empty()?;
+    setup::prepare(Level::Build)?;
+    let whole = build()?;
+    refuse_symbols(&whole)?;
+    let dist = place::root().join("dist");
+    fs::create_dir_all(&dist).context("create dist")?;
+    let purser = dist.join("purser");
+    run(program("strip", ["-o"]).arg(&purser).arg(&whole))?;
+    refuse_libraries(&purser)?;
+    let size = fs::metadata(&purser).context("read the size of dist/purser")?.len();
+    if size > SIZE_LIMIT_BYTES {
+        bail!("dist/purser has {size} bytes; the limit is {SIZE_LIMIT_BYTES}");
+    }
+    let version = start_alone(&purser)?;
+    write_completions(&purser, &dist)?;
+    println!("dist/purser  {}  {size} bytes, static, starts in an empty root", version.trim());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds with the symbols still in, because one of the checks reads them.
+fn build() -> Result<PathBuf> {
+    eprintln!("dist: building for release");
+    let mut cargo = cargo(["build", "--release", "--locked", "--package", "purser", "--bin", "purser"]);
+    run(cargo.env("CARGO_PROFILE_RELEASE_STRIP", "false"))?;
+    Ok(place::built("release", "purser"))
+}
+
+fn refuse_symbols(file: &Path) -> Result<()> {
+    let symbols = output(program("nm", [] as [&str; 0]).arg(file))?;
+    if !symbols.contains(" main") {
+        bail!("{} has no symbols to check", file.display());
+    }
+    if symbols.contains(FORBIDDEN_SYMBOL) {
+        bail!(
+            "glibc's name service is linked in ({FORBIDDEN_SYMBOL}): on hosts with modules in nsswitch.conf \
+             the program would abort; find who calls getaddrinfo, getpwuid_r or the like"
+        );
+    }
+    Ok(())
+}
+
+fn refuse_libraries(file: &Path) -> Result<()> {
+    let headers = output(program("readelf", ["-lW"]).arg(file))?;
+    let dynamic = output(program("readelf", ["-dW"]).arg(file))?;
+    match linked_to(&headers, &dynamic) {
+        None => Ok(()),
+        Some(found) => bail!("{} is not static: {found}", file.display()),
+    }
+}
+
+/// The line of `readelf` that shows a need for another file.
+fn linked_to<'a>(headers: &'a str, dynamic: &'a str) -> Option<&'a str> {
+    let interpreter = headers.lines().find(|line| line.contains("INTERP"));
+    let library = dynamic.lines().find(|line| line.contains("(NEEDED)"));
+    interpreter.or(library).map(str::trim)
+}
+
+/// Runs `purser --version` where there is no other file at all.
+fn start_alone(purser: &Path) -> Result<String> {
+    let root = place::scratch().join("empty-root");
+    fs::create_dir_all(&root).context("create an empty root")?;
+    fs::copy(purser, root.join("purser")).context("copy purser into the empty root")?;
+    let version =
+        output(program("chroot", [&root]).args(["/purser", "--version"])).context("start in an empty root");
+    fs::remove_dir_all(&root).context("remove the empty root")?;
+    let version = version?;
+    if !version.starts_with("purser ") {
+        bail!("`purser --version` says {version:?} in an empty root");
+    }
+    Ok(version)
+}
+
+fn write_completions(purser: &Path, dist: &Path) -> Result<()> {
+    let completions = dist.join("completions");
+    fs::create_dir_all(&completions).context("create dist/completions")?;
+    for (shell, name) in SHELLS {
+        let text = output(&mut program(purser, ["completions", shell]))?;
+        fs::write(completions.join(name), text)
+            .with_context(|| format!("write the completions of {shell}"))?;
+    }
+    let man = dist.join("man");
+    fs::create_dir_all(&man).context("create dist/man")?;
+    run(program(purser, ["man"]).arg(man))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::linked_to;
+
+    #[test]
+    fn sees_an_interpreter_and_a_library() {
+        let interpreter = "  INTERP         0x0002e0 0x00000000000002e0";
+        let library = " 0x0000000000000001 (NEEDED)  Shared library: [libc.so.6]";
+        assert_eq!(linked_to("  LOAD 0x0\n", "There is no dynamic section"), None);
+        assert_eq!(linked_to(interpreter, ""), Some(interpreter.trim()));
+        assert_eq!(linked_to("", library), Some(library.trim()));
+    }
+}

@@ -1,0 +1,7 @@
+# What every kernel must show, run in the guest; the first failure ends it.
+set -e
+echo "kernel $(uname -r), BTF of $(wc -c </sys/kernel/btf/vmlinux) bytes"
+test -s /sys/kernel/btf/vmlinux
+grep -q '^bpf /sys/fs/bpf ' /proc/mounts
+grep -q '^cgroup2 /sys/fs/cgroup ' /proc/mounts
+purser --version
