@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the runtimes live on a host. Only paths and limits: nothing here is opened.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The sockets and state directories to ask. A path that does not exist is simply not asked; one
+/// that appears later is. Patterns may hold `*` as a whole path component.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Docker Engine's API.
+    pub docker_socket: PathBuf,
+    /// Where Docker keeps `<id>/config.v2.json`.
+    pub docker_containers: PathBuf,
+    /// Rootless Docker's sockets, as patterns; each is asked only for its own user's containers.
+    pub docker_user_sockets: Vec<PathBuf>,
+    /// Podman's API sockets.
+    pub podman_sockets: Vec<PathBuf>,
+    /// Rootless Podman's sockets, as patterns; each is asked only for its own user's containers.
+    pub podman_user_sockets: Vec<PathBuf>,
+    /// The storage of Podman and CRI-O: `overlay-containers/containers.json` and the like.
+    pub podman_storage: Vec<PathBuf>,
+    /// containerd's state: `io.containerd.runtime.v2.task/<namespace>/<id>/config.json`.
+    pub containerd_states: Vec<PathBuf>,
+    /// containerd's gRPC sockets; each stands at the place of its state directory.
+    pub containerd_sockets: Vec<PathBuf>,
+    /// State of runc and crun: `<id>/state.json` or `<id>/status`.
+    pub runc_roots: Vec<PathBuf>,
+    /// LXC's containers.
+    pub lxc: PathBuf,
+    /// systemd-machined's registry.
+    pub machines: PathBuf,
+    /// The longest a whole request to a socket may take.
+    pub request_timeout: Duration,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+        Sources {
+            docker_socket: "/var/run/docker.sock".into(),
+            docker_containers: "/var/lib/docker/containers".into(),
+            docker_user_sockets: paths(&["/run/user/*/docker.sock"]),
+            podman_sockets: paths(&["/run/podman/podman.sock"]),
+            podman_user_sockets: paths(&["/run/user/*/podman/podman.sock"]),
+            podman_storage: paths(&["/var/lib/containers/storage", "/run/containers/storage"]),
+            containerd_states: paths(&[
+                "/run/containerd",
+                "/run/k3s/containerd",
+                "/run/docker/containerd/daemon",
+            ]),
+            containerd_sockets: paths(&[
+                "/run/containerd/containerd.sock",
+                "/run/k3s/containerd/containerd.sock",
+                "/run/docker/containerd/containerd.sock",
+            ]),
+            runc_roots: paths(&["/run/runc", "/run/crun"]),
+            lxc: "/var/lib/lxc".into(),
+            machines: "/run/systemd/machines".into(),
+            request_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Sources {
+    /// No source at all: a start for hosts and tests that name each one.
+    pub fn none() -> Sources {
+        Sources {
+            docker_socket: PathBuf::new(),
+            docker_containers: PathBuf::new(),
+            docker_user_sockets: Vec::new(),
+            podman_sockets: Vec::new(),
+            podman_user_sockets: Vec::new(),
+            podman_storage: Vec::new(),
+            containerd_states: Vec::new(),
+            containerd_sockets: Vec::new(),
+            runc_roots: Vec::new(),
+            lxc: PathBuf::new(),
+            machines: PathBuf::new(),
+            request_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The most paths one pattern may stand for.
+const MATCHES_LIMIT: usize = 16;
+
+/// The existing paths behind a pattern, with what the first `*` stood for.
+pub(crate) fn matches(pattern: &Path) -> Vec<(PathBuf, String)> {
+    let mut before = PathBuf::new();
+    let mut parts = pattern.components();
+    for part in parts.by_ref() {
+        if part.as_os_str() == "*" {
+            return below(&before, parts.as_path());
+        }
+        before.push(part);
+    }
+    if before.exists() { vec![(before, String::new())] } else { Vec::new() }
+}
+
+fn below(dir: &Path, rest: &Path) -> Vec<(PathBuf, String)> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.path().join(rest), entry.file_name().into_string().ok()?)))
+        .filter(|(path, _)| path.exists())
+        .take(MATCHES_LIMIT)
+        .collect();
+    found.sort();
+    found
+}
