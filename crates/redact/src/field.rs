@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Finds the value that belongs to a telling name: `NAME=VALUE`, `--name VALUE`, `"name": "VALUE"`,
+//! `Name: VALUE`. Works on one argument and never looks at the command it belongs to.
+
+use crate::name::{Class, Name, is_path, is_switch, whole};
+use crate::rule::{Builtin, Enabled};
+use crate::script::{Quotes, word_end};
+use crate::secret::is_secret;
+use std::cell::Cell;
+use std::ops::Range;
+
+/// What an argument is, which decides where a value in it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One word without white space, already freed of quotes by the caller's shell.
+    Word,
+    /// Holds white space, but nothing says that a shell will read it.
+    Text,
+    /// A script a shell will read.
+    Script,
+}
+
+impl Kind {
+    /// Whether a shell may still replace `$NAME` in it.
+    pub(crate) fn expands(self) -> bool {
+        self != Self::Word
+    }
+}
+
+/// What stands at a telling name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing to hide.
+    Nothing,
+    /// An option whose value is the next word of the command.
+    Awaits,
+    /// The bytes to hide.
+    Value(Range<usize>),
+    /// The text makes the search so costly that it must be hidden whole.
+    Exhausted,
+}
+
+/// Bytes that may be looked at for values, per byte of the text, before it is given up and hidden.
+/// Ordinary text stays below 2; only text built to be costly comes here.
+const WORK_LIMIT: usize = 16;
+
+/// Authorization schemes that stay readable before the secret.
+const SCHEMES: &[&[u8]] =
+    &[b"bearer", b"basic", b"token", b"digest", b"negotiate", b"apikey", b"key", b"splunk", b"pveapitoken"];
+
+/// Names without a leading `x-` that are HTTP headers even without a blank after the colon.
+const HEADERS: &[&[u8]] = &[b"private-token", b"api-key", b"apikey", b"deploy-token", b"job-token"];
+
+/// One argument under search.
+#[derive(Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) text: &'a [u8],
+    pub(crate) kind: Kind,
+    pub(crate) enabled: Enabled,
+    quotes: Quotes<'a>,
+    work: Cell<usize>,
+}
+
+impl<'a> Field<'a> {
+    pub(crate) fn new(text: &'a [u8], kind: Kind, enabled: Enabled) -> Self {
+        Self { text, kind, enabled, quotes: Quotes::new(text), work: Cell::new(0) }
+    }
+
+    /// Judges the name whose ending was found at `hit`. Hits must come in ascending order.
+    pub(crate) fn judge(&mut self, hit: Range<usize>, name: &Name) -> Outcome {
+        let Some(name_at) = whole(self.text, hit, name) else { return Outcome::Nothing };
+        let option = self.bytes(name_at.clone()).starts_with(b"-");
+        if option && is_switch(self.bytes(name_at.clone())) {
+            return Outcome::Nothing;
+        }
+        let (after, closed) = self.skip_closing(name_at.end);
+        if self.work.get() / WORK_LIMIT > self.text.len() + 256 {
+            return Outcome::Exhausted;
+        }
+        let found = match self.text.get(after) {
+            None if option => return Outcome::Awaits,
+            Some(blank) if option && !closed && blank.is_ascii_whitespace() => return Outcome::Awaits,
+            Some(b'=') => self.assigned(name, &name_at, after + 1, closed, option),
+            Some(b':') => self.after_colon(name, &name_at, after + 1, closed),
+            Some(b' ') => self.spaced(name, &name_at, after, closed),
+            _ => None,
+        };
+        found.map_or(Outcome::Nothing, Outcome::Value)
+    }
+
+    /// Counts bytes looked at.
+    fn spend(&self, bytes: usize) {
+        self.work.set(self.work.get().saturating_add(bytes));
+    }
+
+    fn bytes(&self, at: Range<usize>) -> &'a [u8] {
+        self.text.get(at).unwrap_or_default()
+    }
+
+    fn tail(&self, at: usize) -> &'a [u8] {
+        self.text.get(at..).unwrap_or_default()
+    }
+
+    /// Steps over what may close a name: `"`, `'`, `\"`, `]`. Tells whether a quote was among it.
+    fn skip_closing(&self, mut at: usize) -> (usize, bool) {
+        let mut closed = false;
+        if self.text.get(at) == Some(&b']') {
+            at += 1;
+        }
+        if self.tail(at).starts_with(b"\\\"") {
+            return (at + 2, true);
+        }
+        if matches!(self.text.get(at), Some(b'"' | b'\'')) {
+            at += 1;
+            closed = true;
+        }
+        (at, closed)
+    }
+
+    /// `name : value` and `name = 'value'`, with blanks before the separator.
+    fn spaced(
+        &mut self,
+        name: &Name,
+        name_at: &Range<usize>,
+        after: usize,
+        closed: bool,
+    ) -> Option<Range<usize>> {
+        let separator = after + self.tail(after).iter().take_while(|byte| **byte == b' ').take(8).count();
+        match self.text.get(separator)? {
+            b':' if closed => self.after_colon(name, name_at, separator + 1, true),
+            b'=' if name.class != Class::Cookie && self.text.get(separator + 1) != Some(&b'=') => {
+                let value = separator + 1 + usize::from(self.text.get(separator + 1) == Some(&b' '));
+                let inner = self.quoted(value)?;
+                self.keep(name, inner, self.enabled.has(Builtin::Assignment))
+            }
+            _ => None,
+        }
+    }
+
+    /// The value after `name=`.
+    fn assigned(
+        &mut self,
+        name: &Name,
+        name_at: &Range<usize>,
+        value: usize,
+        closed: bool,
+        option: bool,
+    ) -> Option<Range<usize>> {
+        let rest = self.tail(value);
+        if name.class == Class::Cookie || closed || self.is_harmless_start(name, rest) {
+            return None;
+        }
+        if name.class == Class::Authorization {
+            return self.authorization(name_at, value);
+        }
+        let rule = if option { Builtin::Option } else { Builtin::Assignment };
+        let whole_rest = self.kind != Kind::Script && self.leads(name_at.start);
+        let quote = self.quotes.at(name_at.start);
+        let at = match self.quoted(value) {
+            Some(inner) => inner,
+            None if whole_rest => value..(value + field_end(rest, !option, false)),
+            None if self.kind == Kind::Script && quote.is_none() => value..word_end(self.text, value),
+            None => value..(value + field_end(rest, true, true)),
+        };
+        self.keep(name, at, self.enabled.has(rule))
+    }
+
+    /// Whether the name at `start` opens the argument, or the value of an option: `--env=NAME=VALUE`.
+    fn leads(&self, start: usize) -> bool {
+        start == 0
+            || (self.kind == Kind::Word
+                && self.text.starts_with(b"-")
+                && start.checked_sub(1).and_then(|before| self.text.get(before)) == Some(&b'='))
+    }
+
+    /// Beginnings that cannot be a secret, told apart before the end of the value is looked for.
+    fn is_harmless_start(&self, name: &Name, rest: &[u8]) -> bool {
+        let mount = name.ending == "secret"
+            && [&b"id="[..], b"type=", b"src=", b"source=", b"env="]
+                .iter()
+                .any(|start| rest.starts_with(start));
+        let expands =
+            self.kind.expands() && matches!(rest, [b'`', ..] | [b'$', b'(', ..] | [b'"', b'$', b'(', ..]);
+        mount
+            || expands
+            || rest.starts_with(b"=")
+            || (name.class == Class::OftenPath && is_path(path_start(rest)))
+    }
+
+    /// The value after `name:`, in JSON, in a header, or quoted in looser text.
+    fn after_colon(
+        &mut self,
+        name: &Name,
+        name_at: &Range<usize>,
+        after: usize,
+        closed: bool,
+    ) -> Option<Range<usize>> {
+        let blanks = self.tail(after).iter().take_while(|byte| byte.is_ascii_whitespace()).take(64).count();
+        let value = after + blanks;
+        let header = self.enabled.has(Builtin::Header);
+        match name.class {
+            Class::Authorization => return self.authorization(name_at, value),
+            Class::Cookie => {
+                let at = value..self.header_end(name_at.start, value);
+                return self.keep(name, at, header);
+            }
+            Class::Plain | Class::OftenPath => {}
+        }
+        if let Some(inner) = self.quoted(value) {
+            return self.keep(name, inner, self.enabled.has(Builtin::Json));
+        }
+        if closed {
+            let scalar =
+                self.tail(value).iter().take_while(|byte| !b",}]{[\"' \t\r\n\\".contains(byte)).count();
+            return self.keep(name, value..(value + scalar), self.enabled.has(Builtin::Json));
+        }
+        if self.is_header(name_at, blanks > 0) {
+            let end = self.header_end(name_at.start, value);
+            return self.keep(name, value..end, header);
+        }
+        None
+    }
+
+    fn is_header(&self, name_at: &Range<usize>, blank: bool) -> bool {
+        let name = self.bytes(name_at.clone());
+        let name = name.strip_prefix(b"-H").unwrap_or(name);
+        let before = name_at.start.checked_sub(1).and_then(|index| self.text.get(index));
+        let opens = matches!(before, None | Some(b'"' | b'\'' | b'=' | b'\n'));
+        let lower = name.to_ascii_lowercase();
+        opens
+            && (lower.starts_with(b"x-")
+                || HEADERS.contains(&lower.as_slice())
+                || (blank && lower.contains(&b'-')))
+    }
+
+    /// The secret of an authorization: what follows the scheme, or all of it.
+    fn authorization(&mut self, name_at: &Range<usize>, value: usize) -> Option<Range<usize>> {
+        let quote = usize::from(matches!(self.text.get(value), Some(b'"' | b'\'')));
+        let at = match self.quoted(value) {
+            Some(inner) => inner,
+            None => (value + quote)..self.header_end(name_at.start, value + quote),
+        };
+        let text = self.bytes(at.clone());
+        let word = text.iter().take_while(|byte| **byte != b' ').count();
+        let scheme =
+            text.get(..word).is_some_and(|word| SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(word)));
+        let blanks = text.iter().skip(word).take_while(|byte| **byte == b' ').count();
+        let start = if scheme { at.start + word + blanks } else { at.start };
+        let secret = self.bytes(start..at.end);
+        let literal = self.enabled.has(Builtin::Header) && is_secret(secret, self.kind.expands());
+        literal.then_some(start..at.end)
+    }
+
+    /// Where a header's value ends: at the quote that holds the header, or at the end of the line.
+    fn header_end(&mut self, name: usize, value: usize) -> usize {
+        let before = name.checked_sub(1).and_then(|index| self.text.get(index)).copied();
+        let open = match before {
+            Some(quote @ (b'"' | b'\'')) => Some(quote),
+            _ => self.quotes.at(name),
+        };
+        let shell = self.kind == Kind::Script && open.is_none();
+        let ends = |byte: u8| match open {
+            Some(quote) => byte == quote,
+            None => shell && b" \t\"'".contains(&byte),
+        };
+        let rest = self.tail(value);
+        let length = rest.iter().take_while(|byte| !b"\r\n".contains(byte) && !ends(**byte)).count();
+        self.spend(length);
+        let trimmed = rest.get(..length).unwrap_or_default().trim_ascii_end();
+        value + trimmed.strip_suffix(b"\\").unwrap_or(trimmed).len()
+    }
+
+    /// The inside of the quotes that open at `at`, when they also close.
+    fn quoted(&self, at: usize) -> Option<Range<usize>> {
+        let (open, quote): (usize, &[u8]) = match self.tail(at) {
+            [b'\\', quote @ (b'"' | b'\''), ..] => (2, if *quote == b'"' { b"\\\"" } else { b"\\'" }),
+            [b'"', ..] => (1, b"\""),
+            [b'\'', ..] => (1, b"'"),
+            _ => return None,
+        };
+        let inner = self.tail(at + open);
+        let mut length = 0;
+        loop {
+            let Some(rest) = inner.get(length..).filter(|rest| !rest.is_empty()) else {
+                self.spend(length);
+                return None;
+            };
+            if rest.starts_with(quote) {
+                return Some((at + open)..(at + open + length));
+            }
+            length += if quote == b"\"" && rest.starts_with(b"\\") { 2 } else { 1 };
+        }
+    }
+
+    fn keep(&self, name: &Name, at: Range<usize>, on: bool) -> Option<Range<usize>> {
+        let value = self.bytes(at.clone());
+        self.spend(value.len());
+        let literal = at.start.checked_sub(1).and_then(|before| self.text.get(before)) == Some(&b'\'');
+        let path = name.class == Class::OftenPath && is_path(value);
+        (on && !path && !is_key_id(value) && is_secret(value, self.kind.expands() && !literal)).then_some(at)
+    }
+}
+
+/// The first bytes of a value, enough to see whether it starts like a path.
+fn path_start(rest: &[u8]) -> &[u8] {
+    let rest = rest.strip_prefix(b"\"").unwrap_or(rest);
+    rest.get(..rest.len().min(8)).unwrap_or_default()
+}
+
+/// An AWS access key id: a name, no secret.
+fn is_key_id(value: &[u8]) -> bool {
+    value.len() == 20
+        && (value.starts_with(b"AKIA") || value.starts_with(b"ASIA"))
+        && value.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// The length of a value at the start of `rest`. With `cut`, it ends where `&`, `;`, `,` or white
+/// space leads to the next `name=`. With `inside`, also at white space, quotes and a last separator.
+fn field_end(rest: &[u8], cut: bool, inside: bool) -> usize {
+    let mut at = 0;
+    while let Some(byte) = rest.get(at) {
+        let after = rest.get(at + 1..).unwrap_or_default();
+        let blank = byte.is_ascii_whitespace();
+        if inside && (blank || b"\"'`<>|)".contains(byte) || (*byte == b'\\' && after.starts_with(b"\""))) {
+            break;
+        }
+        let separator = blank || b"&;,".contains(byte);
+        if separator && ((cut && opens_field(after)) || (inside && *byte != b',' && ends_field(after))) {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Whether a separator before `after` was the last byte of its text.
+fn ends_field(after: &[u8]) -> bool {
+    after.first().is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte))
+}
+
+/// Whether `name=` follows. Names longer than 64 bytes are not looked for.
+fn opens_field(after: &[u8]) -> bool {
+    let blanks = after.iter().take_while(|byte| **byte == b' ').take(8).count();
+    let name = after.iter().skip(blanks).take(64);
+    let length = name.take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.[] ".contains(byte)).count();
+    length > 0 && after.get(blanks + length) == Some(&b'=')
+}
