@@ -12,6 +12,7 @@ use crate::secret::{Span, is_secret};
 use crate::shape::{SHAPES, url_password};
 use crate::trigger::{Meaning, Triggers};
 use regex::bytes::{Regex, RegexBuilder};
+use std::cell::LazyCell;
 
 /// Scripts within scripts that are followed.
 const DEPTH_LIMIT: usize = 4;
@@ -114,6 +115,8 @@ impl Scanner {
     /// Goes once over the text, judges the names and URLs on the way, then runs the shapes asked for.
     fn triggered(&self, text: &[u8], kind: impl Fn() -> Kind, arg: usize, spans: &mut Vec<Span>) -> Asked {
         let mut asked = Asked::default();
+        // Found out at most once: it goes over the whole argument.
+        let kind = LazyCell::new(kind);
         let mut field: Option<Field<'_>> = None;
         // Up to here the text is part of a secret already found.
         let mut done = 0;
@@ -124,14 +127,14 @@ impl Scanner {
                 Some(Meaning::Url) if self.enabled.has(Builtin::Url) => {
                     if let Some(at) = url_password(text, hit.end()) {
                         let value = text.get(at.clone()).unwrap_or_default();
-                        if is_secret(value, kind().expands()) {
+                        if is_secret(value, kind.expands()) {
                             spans.push(Span { arg, at });
                         }
                     }
                 }
                 Some(Meaning::Name(index)) if hit.start() >= done => {
                     let Some(name) = NAMES.get(index) else { continue };
-                    let field = field.get_or_insert_with(|| Field::new(text, kind(), self.enabled));
+                    let field = field.get_or_insert_with(|| Field::new(text, *kind, self.enabled));
                     match field.judge(hit.range(), name) {
                         Outcome::Nothing => {}
                         Outcome::Awaits if hit.end() == text.len() => asked.awaits = true,
@@ -149,15 +152,14 @@ impl Scanner {
                 _ => {}
             }
         }
-        self.shapes(text, asked.shapes, kind, arg, spans);
+        if asked.shapes != 0 {
+            self.shapes(text, asked.shapes, *kind, arg, spans);
+        }
         asked
     }
 
-    fn shapes(&self, text: &[u8], wanted: u64, kind: impl Fn() -> Kind, arg: usize, spans: &mut Vec<Span>) {
-        if wanted == 0 {
-            return;
-        }
-        let expands = kind().expands();
+    fn shapes(&self, text: &[u8], wanted: u64, kind: Kind, arg: usize, spans: &mut Vec<Span>) {
+        let expands = kind.expands();
         for (_, regex) in self.shapes.iter().enumerate().filter(|(index, _)| wanted & (1 << index) != 0) {
             for found in regex.captures_iter(text) {
                 let group = found.name("secret").or_else(|| found.get(0));

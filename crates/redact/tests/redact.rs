@@ -296,6 +296,7 @@ fn hostile_command_lines_end_and_hide_what_they_hold() {
         "secret=id=",
         "authorization: $(",
         "://",
+        "://a:b@",
         "://a:",
         "\"",
         "'\\'\"",
