@@ -27,7 +27,8 @@ pub(crate) struct Containerd {
 
 impl Containerd {
     /// One for each daemon, so that one which hangs does not hold up another: a state directory
-    /// belongs to the socket at the same place of the list.
+    /// belongs to the socket at the same place of the list. At least one, so that every question
+    /// finds somebody who answers it.
     pub(crate) fn all(sources: &Sources) -> Vec<Containerd> {
         let count = sources.containerd_states.len().max(sources.containerd_sockets.len());
         let one = |index: usize| Containerd {
@@ -35,7 +36,7 @@ impl Containerd {
             socket: sources.containerd_sockets.get(index).cloned(),
             timeout: sources.request_timeout,
         };
-        (0..count).map(one).collect()
+        (0..count.max(1)).map(one).collect()
     }
 
     /// `rest` leaves the socket alone, because it is known to hang.

@@ -270,4 +270,25 @@ mod tests {
         // 127 with the rest, 173, as two bytes of seven bits.
         assert!(bytes.windows(4).any(|part| part == [127, 0xad, 1, b'n']));
     }
+
+    #[test]
+    fn any_bytes() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..50_000 {
+            let mut bytes = Vec::new();
+            for _ in 0..5 {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                // Small numbers look like keys and lengths, so that some of it parses.
+                bytes.extend(seed.to_le_bytes().map(|byte| if byte & 1 == 0 { byte } else { byte & 15 }));
+            }
+            bytes.truncate((seed % 41) as usize);
+            let most = fields(&bytes).map_or(0, |fields| fields.iter().map(|(_, part)| part.len()).sum());
+            assert!(most <= bytes.len());
+            response(&bytes);
+            assert!(message(&bytes).is_ok() || !bytes.is_empty());
+            unpadded(bytes.len().to_le_bytes()[0], &bytes);
+        }
+    }
 }

@@ -20,8 +20,8 @@ const TABLE_LIMIT: usize = 32 * 1024 * 1024;
 /// The tables of a storage; the second one holds containers that a reboot forgets.
 const TABLES: [&str; 2] = ["containers.json", "volatile-containers.json"];
 
-/// Everything that is told by files.
-#[derive(Debug)]
+/// What is told by files; an empty path is never read.
+#[derive(Debug, Default)]
 pub(crate) struct StateFiles {
     docker: PathBuf,
     storages: Vec<PathBuf>,
@@ -63,14 +63,19 @@ struct Metadata {
 }
 
 impl StateFiles {
-    pub(crate) fn new(sources: &Sources) -> StateFiles {
-        StateFiles {
-            docker: sources.docker_containers.clone(),
-            storages: sources.podman_storage.clone(),
-            runc_roots: sources.runc_roots.clone(),
-            tables: BTreeMap::new(),
-            stored: Recent::default(),
-        }
+    /// Docker's own files.
+    pub(crate) fn of_docker(sources: &Sources) -> StateFiles {
+        StateFiles { docker: sources.docker_containers.clone(), ..StateFiles::default() }
+    }
+
+    /// What Podman and CRI-O keep.
+    pub(crate) fn of_storage(sources: &Sources) -> StateFiles {
+        StateFiles { storages: sources.podman_storage.clone(), ..StateFiles::default() }
+    }
+
+    /// runc and crun, and the runtimes whose ids are names.
+    pub(crate) fn of_others(sources: &Sources) -> StateFiles {
+        StateFiles { runc_roots: sources.runc_roots.clone(), ..StateFiles::default() }
     }
 
     pub(crate) fn look_up(&mut self, ticket: &Ticket) -> Found {
@@ -243,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let row = r#"[{"id":"ID","names":["web"],"image":"abc","metadata":"{\"image-name\":\"bb:1\",\"name\":\"web\"}"}]"#;
         write(dir.path(), "storage/overlay-containers/containers.json", &row.replace("ID", ID));
-        let mut files = StateFiles::new(&sources(dir.path()));
+        let mut files = StateFiles::of_storage(&sources(dir.path()));
         let info = files.look_up(&Ticket::of(ID, Runtime::Podman)).info.unwrap();
         assert_eq!((info.name.as_str(), info.image.as_str(), info.runtime), ("web", "bb:1", Runtime::Podman));
         write(dir.path(), "storage/overlay-containers/volatile-containers.json", "[{");
@@ -256,8 +261,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"{"annotations":{"io.kubernetes.pod.name":"p","io.kubernetes.pod.namespace":"n","io.kubernetes.container.name":"app","io.kubernetes.cri-o.ImageName":"i:1"}}"#;
         write(dir.path(), &format!("storage/overlay-containers/{ID}/userdata/config.json"), text);
-        let info =
-            StateFiles::new(&sources(dir.path())).look_up(&Ticket::of(ID, Runtime::CriO)).info.unwrap();
+        let info = StateFiles::of_storage(&sources(dir.path()))
+            .look_up(&Ticket::of(ID, Runtime::CriO))
+            .info
+            .unwrap();
         assert_eq!((info.name.as_str(), info.image.as_str()), ("app", "i:1"));
         assert_eq!(info.pod.unwrap().name, "p");
     }
@@ -273,8 +280,9 @@ mod tests {
         );
         write(dir.path(), "runc/web1/state.json", r#"{"config":{"labels":["bundle=/b","team=x=y"]}}"#);
         write(dir.path(), "runc/web2/status", "{}");
-        let mut files = StateFiles::new(&sources(dir.path()));
+        let mut files = StateFiles::of_docker(&sources(dir.path()));
         assert_eq!(files.look_up(&Ticket::of(ID, Runtime::Docker)).info.unwrap().name, "web");
+        let mut files = StateFiles::of_others(&sources(dir.path()));
         let runc = files.look_up(&Ticket::of("web1", Runtime::Runc)).info.unwrap();
         assert_eq!(runc.labels[1], ("team".to_owned(), "x=y".to_owned()));
         assert_eq!(files.look_up(&Ticket::of("web2", Runtime::Runc)).info.unwrap().name, "web2");

@@ -33,6 +33,7 @@ impl Wire {
             rustix::io::Errno::AGAIN => LookupError::TimedOut { socket: socket.into() },
             _ => LookupError::Connect { socket: socket.into(), source: errno.into() },
         };
+        let deadline = Instant::now() + timeout;
         let address = SocketAddrUnix::new(socket).map_err(fail)?;
         let fd =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
@@ -40,7 +41,6 @@ impl Wire {
         // The send timeout also bounds a connect to a socket whose backlog is full.
         set_socket_timeout(&fd, Timeout::Send, Some(timeout)).map_err(fail)?;
         rustix::net::connect(&fd, &address).map_err(fail)?;
-        let deadline = Instant::now() + timeout;
         Ok(Wire { stream: fd.into(), socket: socket.into(), deadline, held: Vec::new(), used: 0 })
     }
 

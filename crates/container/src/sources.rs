@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The sockets and state directories to ask. A path that does not exist is simply not asked; one
-/// that appears later is. Patterns may hold `*` as a whole path component.
+/// that appears later is, except for sockets of users, which are looked for once, at the start. A
+/// pattern may hold one `*` as a whole path component; it stands for the user's number.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// Docker Engine's API.
@@ -85,8 +86,8 @@ impl Sources {
 /// The most paths one pattern may stand for.
 const MATCHES_LIMIT: usize = 16;
 
-/// The existing paths behind a pattern, with what the first `*` stood for.
-pub(crate) fn matches(pattern: &Path) -> Vec<(PathBuf, String)> {
+/// The existing paths behind a pattern, with what its `*` stood for.
+pub(crate) fn matches(pattern: &Path) -> Vec<(PathBuf, Option<String>)> {
     let mut before = PathBuf::new();
     let mut parts = pattern.components();
     for part in parts.by_ref() {
@@ -95,17 +96,39 @@ pub(crate) fn matches(pattern: &Path) -> Vec<(PathBuf, String)> {
         }
         before.push(part);
     }
-    if before.exists() { vec![(before, String::new())] } else { Vec::new() }
+    if before.exists() { vec![(before, None)] } else { Vec::new() }
 }
 
-fn below(dir: &Path, rest: &Path) -> Vec<(PathBuf, String)> {
+fn below(dir: &Path, rest: &Path) -> Vec<(PathBuf, Option<String>)> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut found: Vec<_> = entries
         .flatten()
-        .filter_map(|entry| Some((entry.path().join(rest), entry.file_name().into_string().ok()?)))
+        .filter_map(|entry| Some((entry.path().join(rest), Some(entry.file_name().into_string().ok()?))))
         .filter(|(path, _)| path.exists())
         .take(MATCHES_LIMIT)
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns() {
+        let dir = tempfile::tempdir().unwrap();
+        for user in ["1000", "1001", "1002"] {
+            std::fs::create_dir(dir.path().join(user)).unwrap();
+        }
+        for user in ["1000", "1002"] {
+            std::fs::write(dir.path().join(user).join("docker.sock"), "").unwrap();
+        }
+        let found = matches(&dir.path().join("*/docker.sock"));
+        let users: Vec<_> = found.iter().map(|(_, user)| user.as_deref().unwrap()).collect();
+        assert_eq!(users, ["1000", "1002"]);
+        let plain = dir.path().join("1000/docker.sock");
+        assert_eq!(matches(&plain), [(plain, None)]);
+        assert_eq!(matches(&dir.path().join("gone/*")), []);
+    }
 }
