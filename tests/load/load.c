@@ -99,6 +99,7 @@ static int run(const struct plan *plan) {
         if (pid < 0) return 1;
         if (pid == 0) {
             memset(workers, 0, sizeof workers);
+            setpgid(0, 0); // a signal to the whole group must not end a program that was just executed
             sigprocmask(SIG_UNBLOCK, &stop_signals, NULL);
             _exit(work(plan, i, start, &tallies[i]));
         }
