@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod podman;
+#[cfg(test)]
 mod real;
 
 use std::sync::mpsc::{Receiver, sync_channel};

@@ -20,12 +20,12 @@ use crate::{PATIENCE, start};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
-fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("PURSER_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: {reason}");
     println!("SKIP {reason}");
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     match output.status.success() {
@@ -35,7 +35,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// A program of ours that is stopped when the test ends.
-struct Mine(Child);
+pub(crate) struct Mine(pub(crate) Child);
 
 impl Drop for Mine {
     fn drop(&mut self) {
@@ -45,7 +45,26 @@ impl Drop for Mine {
     }
 }
 
-fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+/// A command that runs when the test ends, however it ends.
+pub(crate) struct Undo(Vec<String>);
+
+impl Undo {
+    pub(crate) fn by(words: &[&str]) -> Undo {
+        Undo(words.iter().map(|&word| word.to_owned()).collect())
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((program, arguments)) = self.0.split_first() {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            // Nothing is left to undo when the test has come to its end.
+            drop(run(program, &arguments));
+        }
+    }
+}
+
+pub(crate) fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
     let start = Instant::now();
     while !ready() {
         assert!(start.elapsed() < PATIENCE, "{what} did not come");
@@ -75,7 +94,7 @@ fn docker() -> Result<Option<Mine>, String> {
 }
 
 /// A root with one static busybox.
-fn busybox(root: &Path) -> Result<(), String> {
+pub(crate) fn busybox(root: &Path) -> Result<(), String> {
     let bin = root.join("bin");
     fs::create_dir_all(&bin).map_err(|error| error.to_string())?;
     fs::copy("/bin/busybox", bin.join("busybox")).map_err(|error| format!("/bin/busybox: {error}"))?;
@@ -105,7 +124,7 @@ impl Drop for Image {
     }
 }
 
-fn of_pid(pid: &str) -> Identity {
+pub(crate) fn of_pid(pid: &str) -> Identity {
     let text = fs::read(format!("/proc/{pid}/cgroup")).unwrap();
     let path = parse_proc_cgroup(&text).unwrap();
     let pid_ns_differs_from_host =
@@ -113,7 +132,7 @@ fn of_pid(pid: &str) -> Identity {
     identify(&Cgroup { path, pid_ns_differs_from_host, mnt_ns_differs_from_host: true }).unwrap()
 }
 
-fn ask(directory: &Directory, results: &Receiver<Resolved>, identity: &Identity) -> Resolved {
+pub(crate) fn ask(directory: &Directory, results: &Receiver<Resolved>, identity: &Identity) -> Resolved {
     assert!(directory.ask(identity, b"/"));
     results.recv_timeout(PATIENCE).unwrap()
 }
@@ -170,6 +189,7 @@ fn a_docker_container_that_runs() {
     };
     let name = format!("purser-names-{}-long", std::process::id());
     let id = run("docker", &["run", "-d", "--rm", "--name", &name, &image.0, "sleep", "1000"]).unwrap();
+    let _gone = Undo::by(&["docker", "rm", "-f", &id]);
     let identity = of_pid(&run("docker", &["inspect", "-f", "{{.State.Pid}}", &id]).unwrap());
     assert_eq!((&identity.id, identity.runtime), (&id, Runtime::Docker));
     let files_only = Sources { docker_containers: "/var/lib/docker/containers".into(), ..Sources::none() };
@@ -180,7 +200,6 @@ fn a_docker_container_that_runs() {
         assert!(info.image_id.unwrap().starts_with("sha256:"));
     }
     let state = detect(&api_only());
-    run("docker", &["rm", "-f", &id]).unwrap();
     assert_eq!((state.len(), state[0].runtime, state[0].error.as_deref()), (1, Runtime::Docker, None));
 }
 
@@ -209,6 +228,7 @@ fn a_container_of_bare_runc() {
         .spawn()
         .unwrap();
     let _running = Mine(running);
+    let _gone = Undo::by(&["runc", "--root", &root_name, "delete", "-f", &id]);
     let state = || run("runc", &["--root", &root_name, "state", &id]).unwrap_or_default();
     wait_for("the container", || state().contains("\"running\""));
     let text = state();
@@ -216,11 +236,26 @@ fn a_container_of_bare_runc() {
     let identity = of_pid(pid);
     let (directory, results) = start(Sources { runc_roots: vec![root], ..Sources::none() });
     let found = ask(&directory, &results, &identity);
-    run("runc", &["--root", &root_name, "delete", "-f", &id]).unwrap();
     assert_eq!((&identity.id, identity.runtime), (&id, Runtime::Runc));
     let info = found.info.unwrap();
     assert_eq!(info.name, id);
     assert!(info.labels.contains(&("team".to_owned(), "x".to_owned())), "{:?}", info.labels);
+}
+
+/// A namespace of containerd that nobody else uses.
+const NAMESPACE: &str = "purser-names";
+
+/// containerd leaves the namespace's empty cgroups behind.
+struct GroupsGone;
+
+impl Drop for GroupsGone {
+    fn drop(&mut self) {
+        let Ok(trees) = fs::read_dir("/sys/fs/cgroup") else { return };
+        for tree in trees.flatten().map(|tree| tree.path()).chain([Path::new("/sys/fs/cgroup").to_owned()]) {
+            // Only an empty group can be removed.
+            drop(fs::remove_dir(tree.join(NAMESPACE)));
+        }
+    }
 }
 
 #[test]
@@ -241,11 +276,15 @@ fn a_container_of_ctr() {
         Ok(ready) => ready,
         Err(reason) => return skip(&reason),
     };
-    let ctr = |arguments: &[&str]| run("ctr", &[&["-a", &socket_name, "-n", "purser"], arguments].concat());
+    let ctr = |arguments: &[&str]| run("ctr", &[&["-a", &socket_name, "-n", NAMESPACE], arguments].concat());
     wait_for("containerd", || ctr(&["version"]).is_ok());
     let (id, root) = (format!("purser-names-{}", std::process::id()), dir.path().join("root"));
     ctr(&["run", "-d", "--label", "team=x", "--rootfs", &root.to_string_lossy(), &id, "/bin/sleep", "1000"])
         .unwrap();
+    let undo = |words: &[&str]| Undo::by(&[&["ctr", "-a", &socket_name, "-n", NAMESPACE], words].concat());
+    let _no_groups = GroupsGone;
+    let _no_container = undo(&["container", "rm", &id]);
+    let _no_task = undo(&["task", "rm", "-f", &id]);
     let tasks = ctr(&["task", "ls"]).unwrap();
     let pid = tasks.lines().find(|line| line.starts_with(&id)).unwrap().split_whitespace().nth(1).unwrap();
     let identity = of_pid(pid);
@@ -254,9 +293,6 @@ fn a_container_of_ctr() {
     let states = detect(&sources);
     let (directory, results) = start(sources);
     let found = ask(&directory, &results, &identity);
-    ctr(&["task", "kill", "-s", "9", &id]).unwrap();
-    wait_for("the end of the task", || ctr(&["task", "rm", &id]).is_ok());
-    ctr(&["container", "rm", &id]).unwrap();
     assert_eq!(identity.id, id);
     let info = found.info.unwrap();
     assert_eq!((info.name.as_str(), info.runtime), (id.as_str(), Runtime::Containerd));
