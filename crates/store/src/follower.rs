@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Gives events as they are committed. It sleeps on inotify between commits, and counts by
+//! sequence, so that nothing is missed or given twice whatever the writer does with its files.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+
+use crate::error::Error;
+use crate::journal::{self, Frames, JOURNAL_HEADER_LEN, JournalHeader};
+use crate::query::{Entry, Matcher, Query};
+use crate::reader::OpenEvents;
+use crate::recovery::MAX_JOURNAL_BYTES;
+use crate::segment::{Index, SEGMENT_HEADER_LEN, SegmentFile, list_segments, read_up_to};
+
+/// Most that is read of the journal at once.
+const MAX_READ_BYTES: u64 = 96 << 20;
+
+/// Reads along with a writer.
+#[derive(Debug)]
+pub struct Follower {
+    dir: PathBuf,
+    next: u64,
+    ready: VecDeque<Entry>,
+    watch: Option<OwnedFd>,
+    journal: JournalPlace,
+    segment: Option<(SegmentFile, Index)>,
+    all: Matcher,
+}
+
+/// How far the journal has been read.
+#[derive(Debug, Default)]
+struct JournalPlace {
+    header: Option<JournalHeader>,
+    offset: u64,
+    crc: u32,
+    open: OpenEvents,
+}
+
+impl Follower {
+    pub(crate) fn new(dir: &Path, from_sequence: u64) -> Follower {
+        Follower {
+            dir: dir.to_path_buf(),
+            next: from_sequence.max(1),
+            ready: VecDeque::new(),
+            watch: None,
+            journal: JournalPlace::default(),
+            segment: None,
+            all: Matcher::new(&Query::default()),
+        }
+    }
+
+    /// The next event, or `None` when none was committed within `timeout`.
+    ///
+    /// # Errors
+    /// `Io` when the store cannot be read or watched; `Damaged` once for a broken block, which is then passed over.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Entry>, Error> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(entry) = self.ready.pop_front() {
+                return Ok(Some(entry));
+            }
+            // The watch stands before the look, so that no commit falls between the two.
+            self.ensure_watch()?;
+            self.refill()?;
+            if self.ready.is_empty() && !self.wait(deadline)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Everything committed that was not given yet, up to what one look brings; empty when there is nothing new.
+    ///
+    /// # Errors
+    /// As [`Follower::next`].
+    pub fn drain(&mut self) -> Result<Vec<Entry>, Error> {
+        if self.ready.is_empty() {
+            self.refill()?;
+        }
+        Ok(self.ready.drain(..).collect())
+    }
+
+    /// The sequence after the last event given or ready.
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    fn ensure_watch(&mut self) -> Result<(), Error> {
+        if self.watch.is_none() {
+            let fail = |errno: rustix::io::Errno| Error::io("watching", &self.dir, errno.into());
+            let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(fail)?;
+            let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+            inotify::add_watch(&watch, &self.dir, flags).map_err(fail)?;
+            self.watch = Some(watch);
+        }
+        Ok(())
+    }
+
+    /// True when something happened in the directory before the deadline.
+    fn wait(&self, deadline: Option<Instant>) -> Result<bool, Error> {
+        let Some(watch) = &self.watch else { return Ok(false) };
+        let fail = |errno: rustix::io::Errno| Error::io("watching", &self.dir, errno.into());
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(&mut [PollFd::new(watch, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) => return Ok(false),
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(fail(errno)),
+            }
+        }
+        let mut space = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(watch, &mut space);
+        loop {
+            match events.next() {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(true),
+                Err(errno) => return Err(fail(errno)),
+            }
+        }
+    }
+
+    fn refill(&mut self) -> Result<(), Error> {
+        self.read_journal()?;
+        if self.take_open(false) {
+            return Ok(());
+        }
+        // The journal does not go on where we are: a block that was written before does, or nothing yet.
+        self.read_segments()?;
+        if self.ready.is_empty() {
+            self.take_open(true);
+        }
+        Ok(())
+    }
+
+    /// Gives what the journal has from `next` on; `across` also when events before it are gone.
+    fn take_open(&mut self, across: bool) -> bool {
+        let events = std::mem::take(&mut self.journal.open.events);
+        let next = self.next;
+        let mut rest = events.into_iter().skip_while(|event| event.entry.sequence < next).peekable();
+        let Some(first) = rest.peek().map(|event| event.entry.sequence) else { return false };
+        if first > next && !across {
+            self.journal.open.events = rest.collect();
+            return false;
+        }
+        for event in rest {
+            self.next = event.entry.sequence.saturating_add(1);
+            self.ready.push_back(event.entry);
+        }
+        true
+    }
+
+    fn read_journal(&mut self) -> Result<(), Error> {
+        let path = self.dir.join(journal::NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::io("opening", &path, source)),
+        };
+        let len = file.metadata().map_err(|source| Error::io("reading", &path, source))?.len();
+        let start = read_up_to(&file, &path, 0, JOURNAL_HEADER_LEN)?;
+        let Ok(header) = JournalHeader::decode(&start) else { return Ok(()) };
+        let place = &mut self.journal;
+        if place.header.as_ref() != Some(&header) || place.offset > len {
+            *place = JournalPlace {
+                offset: JOURNAL_HEADER_LEN as u64,
+                crc: crc32c::crc32c(&start),
+                header: Some(header),
+                open: OpenEvents::default(),
+            };
+        }
+        let more = len.min(MAX_JOURNAL_BYTES).saturating_sub(place.offset).min(MAX_READ_BYTES);
+        let bytes = read_up_to(&file, &path, place.offset, usize::try_from(more).unwrap_or(0))?;
+        let mut frames = Frames::resume(&bytes, place.crc);
+        for frame in frames.by_ref() {
+            place.open.take(&frame);
+        }
+        let (read, crc) = frames.state();
+        place.offset += read as u64;
+        place.crc = crc;
+        Ok(())
+    }
+
+    /// Takes the block that holds the next event, or the first behind it.
+    fn read_segments(&mut self) -> Result<(), Error> {
+        while self.segment.is_some() || self.find_segment()? {
+            let Some((segment, index)) = &mut self.segment else { return Ok(()) };
+            segment.extend_index(index)?;
+            let wanted = index.blocks.iter().find(|block| block.header.next_sequence() > self.next);
+            let Some(block) = wanted.cloned() else {
+                if !self.leave_segment()? {
+                    return Ok(());
+                }
+                continue;
+            };
+            let body = segment.read_block(&block);
+            let next = self.next;
+            self.next = block.header.next_sequence();
+            // Blocks are read in order, so those before are not needed again.
+            *index = Index { end: block.offset + block.header.block_len() as u64, ..Index::default() };
+            let entries = self.all.entries(&body?);
+            self.ready.extend(entries.into_iter().filter(|entry| entry.sequence >= next));
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Goes to the next segment when there is one; nothing is added to this one any more then.
+    fn leave_segment(&mut self) -> Result<bool, Error> {
+        let Some((segment, index)) = &mut self.segment else { return Ok(false) };
+        let here = segment.header.first_sequence;
+        if segment.len()? < index.end {
+            // Recovery cut it behind our back; what comes next may be anywhere.
+            self.segment = None;
+            return self.find_segment();
+        }
+        let later = list_segments(&self.dir)?.into_iter().filter(|(first, _)| *first > here);
+        let Some(next) = open_first(later)? else { return Ok(false) };
+        // A last block may have come between the look at this one and the look at the directory.
+        segment.extend_index(index)?;
+        if !index.blocks.iter().any(|block| block.header.next_sequence() > self.next) {
+            self.segment = Some((next, Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() }));
+        }
+        Ok(true)
+    }
+
+    /// The segment that holds the next event, or the first behind it.
+    fn find_segment(&mut self) -> Result<bool, Error> {
+        let segments = list_segments(&self.dir)?;
+        let number = segments.partition_point(|(first, _)| *first <= self.next).saturating_sub(1);
+        let Some(segment) = open_first(segments.into_iter().skip(number))? else { return Ok(false) };
+        self.segment = Some((segment, Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() }));
+        Ok(true)
+    }
+}
+
+/// The first that can be read; `verify` tells of the others.
+fn open_first(segments: impl Iterator<Item = (u64, PathBuf)>) -> Result<Option<SegmentFile>, Error> {
+    for (_, path) in segments {
+        match SegmentFile::open(&path) {
+            Err(Error::Damaged { .. } | Error::Version { .. }) => {}
+            other => return other,
+        }
+    }
+    Ok(None)
+}
