@@ -1,2 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! sys
+//! The memory mappings rustix has no safe form of: the two sides of a BPF ring buffer.
+//!
+//! The only room with unsafe code. It knows addresses and lengths, never what a record means.
+
+mod ring;
+
+pub use ring::{Ring, RingError, Slot};

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * Every map, and the task storage. All of them are pinned while an agent is expected back.
+ */
+#ifndef PURSER_MAPS_H
+#define PURSER_MAPS_H
+
+#define SCRATCH_DATA 16384
+#define SCRATCH_SLACK 4608	/* one more string of the longest kind always fits */
+
+struct scratch {
+	union {
+		struct record_head head;
+		struct exec_head exec;
+		struct failed_head failed;
+		struct exit_head exit;
+	};
+	char data[SCRATCH_DATA + SCRATCH_SLACK];
+};
+
+/* `at` in a form the verifier cannot lose sight of; callers have compared it before. */
+#define WITHIN(at)                                                  \
+	({                                                          \
+		__u64 within = (at);                                \
+		asm volatile("%0 &= 0x3fff" : "+r"(within));        \
+		within;                                             \
+	})
+
+struct bulk_scratch {
+	struct bulk_head head;
+	char data[BULK_BYTES];
+};
+
+/* What is remembered of a process for as long as it lives. */
+#define PROCESS_FORKED 0	/* runs its parent's program */
+#define PROCESS_RECORDED 1	/* has an exec or running record: its exit is recorded too */
+#define PROCESS_SUPPRESSED 2	/* a rule kept its exec out: so is its exit */
+#define PROCESS_ENDED 3
+
+struct process {
+	__u32 state;
+	__u32 path_length;
+	__u64 exec_boot_ns;
+	__u64 ancestor_start;
+	__u32 ancestor_pid;
+	__u32 pad;
+	char path[RULE_TEXT];	/* of the executable, as in records; cut at the end */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} bulk SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct cgroup_state);
+} cgroups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lane_state);
+} lanes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+/* One scratch a program: the kernel never runs a program inside itself on the same CPU. */
+#define SCRATCH_EXEC 0
+#define SCRATCH_EXIT 1
+#define SCRATCH_FAILED 2
+#define SCRATCH_SNAPSHOT 3
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 4);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bulk_scratch);
+} bulk_scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cgroup_state);
+} new_cgroups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rule_key);
+} rule_keys SEC(".maps");
+
+/* Two halves of RULES elements: a new rule set counts in the half the old one does not use. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 2 * RULES);
+	__type(key, __u32);
+	__type(value, __u64);
+} rule_hits SEC(".maps");
+
+struct rule_set {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct rule_key);
+	__type(value, struct rule_value);
+} rules_0 SEC(".maps");
+
+/* Replacing the element is the swap: the kernel returns when nobody uses the old set. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct rule_set);
+} rule_sets SEC(".maps") = {
+	.values = { &rules_0 },
+};
+
+/* The programs behind the entries, one array an attach point because the kernel insists:
+ * replacing an element replaces the program between two events, never within one. */
+#define PROGRAM_SLOT(name)                                 \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);     \
+		__uint(max_entries, 1);                    \
+		__type(key, __u32);                        \
+		__type(value, __u32);                      \
+	} name SEC(".maps")
+
+PROGRAM_SLOT(exec_slot);
+PROGRAM_SLOT(fork_slot);
+PROGRAM_SLOT(exit_slot);
+PROGRAM_SLOT(failed_slot);
+PROGRAM_SLOT(rmdir_slot);
+
+#endif

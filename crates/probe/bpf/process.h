@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: (GPL-2.0 OR BSD-2-Clause) */
+/*
+ * Who a process is: the head of every record, its cgroup, its namespaces.
+ */
+#ifndef PURSER_PROCESS_H
+#define PURSER_PROCESS_H
+
+/* A task's address as a number, which global functions take where a task they would not. */
+static __always_inline __u64 address_of(struct task_struct *task)
+{
+	return (__u64)BPF_CORE_READ(task, group_leader);
+}
+
+static __always_inline struct lane_state *lane(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&lanes, &zero);
+}
+
+static __always_inline void no_state(void)
+{
+	struct lane_state *counters = lane();
+
+	if (counters)
+		__sync_fetch_and_add(&counters->no_state, 1);
+}
+
+/* The cgroup that tells containers apart: on v1 and hybrid hosts the runtimes fill the v1
+ * controllers, on v2 there is one tree. */
+#define TRY_CONTROLLER(id)                                                             \
+	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, id)) {                   \
+		css = BPF_CORE_READ(set, subsys[bpf_core_enum_value(enum cgroup_subsys_id, id)]); \
+		cgroup = BPF_CORE_READ(css, cgroup);                                   \
+		if (cgroup && BPF_CORE_READ(cgroup, level) > 0)                        \
+			return cgroup;                                                 \
+	}
+
+static __always_inline struct cgroup *cgroup_of(struct task_struct *task, struct settings *set_by)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state *css;
+	struct cgroup *cgroup;
+
+	if (set_by->v1) {
+		TRY_CONTROLLER(pids_cgrp_id)
+		TRY_CONTROLLER(memory_cgrp_id)
+		TRY_CONTROLLER(devices_cgrp_id)
+		TRY_CONTROLLER(cpu_cgrp_id)
+		TRY_CONTROLLER(freezer_cgrp_id)
+		TRY_CONTROLLER(cpuset_cgrp_id)
+	}
+	return BPF_CORE_READ(set, dfl_cgrp);
+}
+
+/* Ids of cgroups are unique within a hierarchy only. */
+static __always_inline __u64 cgroup_key(struct cgroup *cgroup)
+{
+	__u64 hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
+
+	return BPF_CORE_READ(cgroup, kn, id) | hierarchy << 56;
+}
+
+struct cgroup_walk {
+	struct cgroup *cgroup;
+	struct cgroup_state *state;
+};
+
+static long walk_cgroup(__u64 index, void *context)
+{
+	struct cgroup_walk *walk = context;
+	struct cgroup_state *state = walk->state;
+	struct cgroup *cgroup = walk->cgroup;
+	struct cgroup_subsys_state *parent;
+	__u32 at = state->path_length;
+	long length;
+
+	if (BPF_CORE_READ(cgroup, level) <= 0 || at >= CGROUP_PATH - 1)
+		return 1;
+	/* A name that does not fit is cut: the innermost names come first and matter most. */
+	length = bpf_probe_read_kernel_str(state->path + (at & 255), CGROUP_PATH - 256,
+					   BPF_CORE_READ(cgroup, kn, name));
+	if (length <= 0 || at > 255)
+		return 1;
+	state->path_length = at + length;
+	parent = BPF_CORE_READ(cgroup, self.parent);
+	if (!parent)
+		return 1;
+	walk->cgroup = BPF_CORE_READ(parent, cgroup);
+	return 0;
+}
+
+/* The first event of a cgroup: its names are kept for good, so that a container that is gone
+ * when user space looks still has its id. */
+__noinline int new_cgroup(__u64 task_address, __u64 cgroup_address, __u64 key)
+{
+	struct task_struct *task = (void *)task_address;
+	__u32 zero = 0;
+	struct cgroup_state *state = bpf_map_lookup_elem(&new_cgroups, &zero);
+	struct cgroup_walk walk = { .cgroup = (void *)cgroup_address, .state = state };
+
+	if (!state)
+		return 0;
+	state->path_length = 0;
+	state->hints = 0;
+	if (BPF_CORE_READ(task, group_leader, thread_pid, level) > 0)
+		state->hints |= HINT_PID_NS;
+	bpf_loop(16, walk_cgroup, &walk, 0);
+	return bpf_map_update_elem(&cgroups, &key, state, BPF_NOEXIST);
+}
+
+static __always_inline struct cgroup_state *cgroup_state(struct task_struct *task,
+							 struct settings *set_by, __u64 *key)
+{
+	struct cgroup *cgroup = cgroup_of(task, set_by);
+	struct cgroup_state *state;
+
+	*key = cgroup_key(cgroup);
+	state = bpf_map_lookup_elem(&cgroups, key);
+	if (state)
+		return state;
+	new_cgroup(address_of(task), (__u64)cgroup, *key);
+	state = bpf_map_lookup_elem(&cgroups, key);
+	if (!state)
+		no_state();
+	return state;
+}
+
+/* The number of `pid` in its own namespace. */
+static __always_inline __u32 number_inside(struct pid *pid)
+{
+	__u32 level = BPF_CORE_READ(pid, level);
+	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		     level * bpf_core_type_size(struct upid);
+	int number = 0;
+
+	bpf_core_read(&number, sizeof(number), &((struct upid *)upid)->nr);
+	return number;
+}
+
+static __always_inline __u32 tty_of(struct signal_struct *signal)
+{
+	struct tty_struct *tty = BPF_CORE_READ(signal, tty);
+
+	if (!tty)
+		return 0;
+	return BPF_CORE_READ(tty, driver, major) << 20 |
+	       (BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index));
+}
+
+__noinline int fill_head(struct scratch *scratch, __u64 task_address, __u64 cgroup)
+{
+	struct task_struct *task = (void *)task_address;
+	struct record_head *head;
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	struct signal_struct *signal = BPF_CORE_READ(task, signal);
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct pid *session = BPF_CORE_READ(signal, pids[PIDTYPE_SID]);
+	int session_number = 0;
+
+	if (!scratch)
+		return 0;
+	head = &scratch->head;
+	head->version = WIRE_VERSION;
+	head->cpu = bpf_get_smp_processor_id();
+	head->boot_ns = bpf_ktime_get_boot_ns();
+	head->cgroup = cgroup;
+	head->pid = BPF_CORE_READ(task, tgid);
+	head->namespace_pid = number_inside(BPF_CORE_READ(leader, thread_pid));
+	head->start = BPF_CORE_READ(leader, start_boottime);
+	head->parent_pid = BPF_CORE_READ(parent, tgid);
+	head->parent_start = BPF_CORE_READ(parent, group_leader, start_boottime);
+	head->uid = BPF_CORE_READ(cred, uid.val);
+	head->gid = BPF_CORE_READ(cred, gid.val);
+	head->euid = BPF_CORE_READ(cred, euid.val);
+	head->egid = BPF_CORE_READ(cred, egid.val);
+	head->login_uid = bpf_core_field_exists(task->loginuid) ?
+			  BPF_CORE_READ(task, loginuid.val) : ~0u;
+	bpf_core_read(&session_number, sizeof(session_number), &session->numbers[0].nr);
+	head->session = session_number;
+	bpf_core_read(&head->capabilities, sizeof(head->capabilities), &cred->cap_effective);
+	head->tty = tty_of(signal);
+	head->flags = 0;
+	return 0;
+}
+
+static __always_inline void start_record(struct scratch *scratch, __u8 kind,
+					 struct task_struct *task, __u64 cgroup,
+					 struct process *process)
+{
+	fill_head(scratch, address_of(task), cgroup);
+	scratch->head.kind = kind;
+	scratch->head.ancestor_pid = process ? process->ancestor_pid : 0;
+	scratch->head.ancestor_start = process ? process->ancestor_start : 0;
+}
+
+__noinline int fill_namespaces(struct scratch *scratch, __u64 task_address)
+{
+	struct task_struct *task = (void *)task_address;
+	struct nsproxy *spaces = BPF_CORE_READ(task, nsproxy);
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		     BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	struct pid_namespace *pid_space = 0;
+	__u32 *inodes;
+
+	if (!scratch)
+		return 0;
+	inodes = scratch->exec.namespaces;
+	bpf_core_read(&pid_space, sizeof(pid_space), &((struct upid *)upid)->ns);
+	inodes[0] = BPF_CORE_READ(spaces, mnt_ns, ns.inum);
+	inodes[1] = BPF_CORE_READ(pid_space, ns.inum);
+	inodes[2] = BPF_CORE_READ(spaces, net_ns, ns.inum);
+	inodes[3] = BPF_CORE_READ(spaces, uts_ns, ns.inum);
+	inodes[4] = BPF_CORE_READ(spaces, ipc_ns, ns.inum);
+	inodes[5] = BPF_CORE_READ(task, cred, user_ns, ns.inum);
+	inodes[6] = BPF_CORE_READ(spaces, cgroup_ns, ns.inum);
+	return 0;
+}
+
+/* Numbers the record and sends it. The number is given out first: one that never arrives is
+ * how user space sees the loss. */
+static __always_inline bool send(struct scratch *scratch, __u32 length, __u64 sequence,
+				 struct cgroup_state *cgroup)
+{
+	struct lane_state *counters = lane();
+
+	scratch->head.length = length;
+	scratch->head.sequence = sequence;
+	if (length <= sizeof(struct scratch) && bpf_ringbuf_output(&records, scratch, length, 0) == 0) {
+		if (cgroup)
+			__sync_fetch_and_add(&cgroup->bytes, length);
+		return 1;
+	}
+	if (counters)
+		__sync_fetch_and_add(&counters->lost, 1);
+	if (cgroup)
+		__sync_fetch_and_add(&cgroup->lost, 1);
+	return 0;
+}
+
+static __always_inline __u64 next_sequence(void)
+{
+	struct lane_state *counters = lane();
+
+	return counters ? __sync_fetch_and_add(&counters->sequence, 1) + 1 : 0;
+}
+
+#endif
