@@ -10,161 +10,9 @@
 // A line is {"mode","tag","expect":[...]}, or {"mode","tag","unsupported":"reason"} where this kernel or these
 // privileges do not allow the mode, or {"mode","tag","broken":"reason"} where the program itself went wrong.
 // Modes that change a setting of the whole host run only with EXECMODES_HOST_CHANGES=1 in the environment.
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/sched.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/utsname.h>
-#include <sys/wait.h>
-#include <sys/xattr.h>
-#include <unistd.h>
+#include "run.h"
 
-#ifndef AT_EXECVE_CHECK
-#define AT_EXECVE_CHECK 0x10000
-#endif
-#define ARGS_MAX 70000
-#define EXPECT_MAX 4
-#define BASE64_LIMIT 4096
-#define BINFMT_MAGIC "PRSRTEST"
-#define CHILD_GAVE_UP 125
-#define NOBODY 65534
-
-// What one executed (or refused, or forbidden to appear) program must look like.
-struct expect {
-    const char *action; // "exec", "exec_failed" or "none"
-    char **args;
-    size_t count;
-    char executable[256]; // "" = not said
-    const char *error;    // errno name of exec_failed
-    int exits;            // an exit must follow, with code or signal
-    int exit_code;
-    const char *signal;
-    char env[320];
-};
-
-// One run of one mode. `plan` fills it before the fork, `act` performs it in the child.
-struct run {
-    const char *tag;
-    char path[256]; // the file the mode made for itself
-    int fd;
-    struct expect expect[EXPECT_MAX];
-    size_t expects;
-    int same_pid; // the expected programs must share one process id
-    char unsupported[256];
-};
-
-static char self[256];
-static int say_fd = -1; // the child tells why it gave up; closed by a successful exec
-static char *no_env[] = {NULL};
-
-// ---- small tools -------------------------------------------------------------------------------------------
-
-static void give_up(const char *what) {
-    dprintf(say_fd, "%s: %s", what, strerror(errno));
-    _exit(CHILD_GAVE_UP);
-}
-
-static void plan_failed(struct run *r, const char *what) {
-    snprintf(r->unsupported, sizeof r->unsupported, "%s: %s", what, strerror(errno));
-}
-
-static char *text(const char *format, ...) {
-    char *out = NULL;
-    va_list list;
-    va_start(list, format);
-    if (vasprintf(&out, format, list) < 0) abort();
-    va_end(list);
-    return out;
-}
-
-static int write_all(int fd, const char *data, size_t size) {
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n <= 0) return -1;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-static int write_file(const char *path, const char *content, mode_t mode) {
-    unlink(path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return -1;
-    int failed = write_all(fd, content, strlen(content)) || fchmod(fd, mode);
-    return close(fd) || failed ? -1 : 0;
-}
-
-static int copy_self_to(int to) {
-    char buffer[65536];
-    int from = open(self, O_RDONLY | O_CLOEXEC);
-    if (from < 0) return -1;
-    ssize_t n;
-    while ((n = read(from, buffer, sizeof buffer)) > 0)
-        if (write_all(to, buffer, (size_t)n)) break;
-    close(from);
-    return n == 0 ? 0 : -1;
-}
-
-static int copy_self(const char *path, mode_t mode) {
-    unlink(path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return -1;
-    int failed = copy_self_to(fd) || fchmod(fd, mode);
-    return close(fd) || failed ? -1 : 0;
-}
-
-static struct expect *add_expect(struct run *r, const char *action) {
-    struct expect *e = &r->expect[r->expects++];
-    e->action = action;
-    e->args = calloc(ARGS_MAX + 1, sizeof *e->args);
-    if (!e->args) abort();
-    e->exits = strcmp(action, "exec") == 0;
-    return e;
-}
-
-static void push(struct expect *e, const char *arg) {
-    if (e->count >= ARGS_MAX) abort();
-    e->args[e->count++] = strdup(arg);
-}
-
-static struct expect *expect_target(struct run *r, const char *arg0, const char *behaviour) {
-    struct expect *e = add_expect(r, "exec");
-    push(e, arg0);
-    push(e, "target");
-    push(e, r->tag);
-    if (behaviour) push(e, behaviour);
-    return e;
-}
-
-static void own_path(struct run *r, const char *suffix) {
-    snprintf(r->path, sizeof r->path, "/tmp/%s%s", r->tag, suffix);
-}
-
-static void relay(pid_t pid, const char *what) {
-    int status;
-    if (pid < 0) give_up(what);
-    while (waitpid(pid, &status, __WALL) < 0)
-        if (errno != EINTR) give_up("waitpid");
-    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : CHILD_GAVE_UP - 1);
-}
-
-static int sys_execveat(int dir, const char *path, char **args, char **env, int flags) {
-    return (int)syscall(SYS_execveat, dir, path, args, env, flags);
-}
+#include "print.h"
 
 // ---- the usual ways ----------------------------------------------------------------------------------------
 
@@ -591,11 +439,6 @@ static void act_arg_none(struct run *r) {
     give_up("execve");
 }
 
-static uint64_t fnv1a(uint64_t hash, const char *data, size_t size) {
-    for (size_t i = 0; i < size; i++) hash = (hash ^ (unsigned char)data[i]) * 0x100000001b3ull;
-    return hash;
-}
-
 // Letters which follow from the tag and the place alone, so that a swapped or shifted piece changes the hash.
 static char *letters(const char *tag, size_t index, size_t size) {
     uint64_t state = fnv1a(0xcbf29ce484222325ull + index, tag, strlen(tag)) | 1;
@@ -700,52 +543,6 @@ static const struct mode {
     {"sigterm", plan_sigterm, act_execve, NULL},
 };
 #define MODES (sizeof modes / sizeof *modes)
-
-// ---- what is printed ---------------------------------------------------------------------------------------
-
-static void print_base64(const char *arg) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t size = strlen(arg);
-    putchar('"');
-    for (size_t i = 0; i < size; i += 3) {
-        uint32_t three = 0;
-        for (size_t j = 0; j < 3; j++) three = three << 8 | (i + j < size ? (unsigned char)arg[i + j] : 0);
-        for (size_t j = 0; j < 4; j++) putchar(i + j > size ? '=' : digits[three >> (18 - 6 * j) & 63]);
-    }
-    putchar('"');
-}
-
-// Up to 4 KiB of arguments are told in full; above that their count, bytes and FNV-1a, each argument with its NUL.
-static void print_args(const struct expect *e) {
-    size_t bytes = 0;
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < e->count; i++) {
-        size_t size = strlen(e->args[i]) + 1;
-        hash = fnv1a(hash, e->args[i], size);
-        bytes += size;
-    }
-    printf(",\"args_count\":%zu,\"args_bytes\":%zu,\"args_fnv1a\":\"%016llx\"", e->count, bytes, (unsigned long long)hash);
-    if (bytes > BASE64_LIMIT) return;
-    printf(",\"args\":[");
-    for (size_t i = 0; i < e->count; i++) {
-        if (i) putchar(',');
-        print_base64(e->args[i]);
-    }
-    putchar(']');
-}
-
-static void print_expect(const struct expect *e) {
-    printf("{\"action\":\"%s\"", e->action);
-    print_args(e);
-    if (e->executable[0]) printf(",\"executable\":\"%s\"", e->executable);
-    if (e->error) printf(",\"errno\":\"%s\"", e->error);
-    if (e->env[0]) printf(",\"env\":\"%s\"", e->env);
-    putchar('}');
-    if (!e->exits) return;
-    // The exit belongs to the program just told, so it names no arguments of its own.
-    if (e->signal) printf(",{\"action\":\"exit\",\"signal\":\"%s\"}", e->signal);
-    else printf(",{\"action\":\"exit\",\"exit_code\":%d}", e->exit_code);
-}
 
 static void print_run(const struct mode *mode, const struct run *r, const char *broken) {
     printf("{\"mode\":\"%s\",\"tag\":\"%s\"", mode->name, r->tag);

@@ -37,6 +37,7 @@ fn every_exec_mode_is_seen() -> Result<()> {
     let enough = |documents: &[Value]| failures(&lines, documents).is_empty();
     let documents = agent.wait_for(&[], SEEN_LIMIT, enough).or_else(|_| agent.log(&[]))?;
     let failures = failures(&lines, &documents);
+    let strays = elsewhere(&lines, &documents);
     let missed: BTreeSet<&str> = failures.iter().map(|(mode, _)| mode.as_str()).collect();
     println!(
         "purser: {} of {} exec modes; not possible here: {unable:?}",
@@ -46,6 +47,7 @@ fn every_exec_mode_is_seen() -> Result<()> {
     let rival = rival::execsnoop_modes(&lab)?;
     println!("execsnoop: {} of {} exec modes; missed: {:?}", rival.seen, rival.all, rival.missed);
     ensure!(failures.is_empty(), "{failures:#?}");
+    ensure!(strays.is_empty(), "in no container, or in another one: {strays:?}");
     agent.stop()
 }
 
@@ -75,6 +77,19 @@ fn modes_in_container(lab: &Lab, word: &str, options: &[&str]) -> Result<Vec<Val
     Ok(lines)
 }
 
+/// Tags of programs that are recorded, but not in the container that ran them, whose name starts the tag.
+fn elsewhere<'a>(lines: &[Value], documents: &'a [Value]) -> BTreeSet<&'a str> {
+    let tags: BTreeSet<&str> = lines.iter().map(|line| text(line, "/tag")).collect();
+    let tagged = documents.iter().filter_map(|document| {
+        let args = strings(document, "/process/args");
+        args.get(2)
+            .copied()
+            .filter(|tag| tags.contains(tag))
+            .map(|tag| (tag, text(document, "/container/name")))
+    });
+    tagged.filter(|(tag, name)| name.is_empty() || !tag.starts_with(name)).map(|(tag, _)| tag).collect()
+}
+
 /// Modes that were possible in some run, and modes that were possible in none.
 fn by_support(lines: &[Value]) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let mut support: BTreeMap<&str, bool> = BTreeMap::new();
@@ -98,8 +113,12 @@ fn forgiven_here() -> Result<Vec<&'static str>> {
 pub(crate) fn failures(lines: &[Value], documents: &[Value]) -> Vec<(String, String)> {
     let log = Log::read(documents);
     let able = lines.iter().filter(|line| line.get("expect").is_some());
-    let judged = able.map(|line| (text(line, "/mode").to_string(), log.judge(line)));
-    judged.filter_map(|(mode, result)| result.err().map(|error| (mode, format!("{error:#}")))).collect()
+    let judged = able.map(|line| (line, log.judge(line)));
+    let wrong = |(line, result): (&Value, Result<()>)| {
+        let tag = text(line, "/tag");
+        result.err().map(|error| (text(line, "/mode").to_string(), format!("{tag}: {error:#}")))
+    };
+    judged.filter_map(wrong).collect()
 }
 
 /// The documents of a log with the hash of their arguments, taken once.

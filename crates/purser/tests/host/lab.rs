@@ -74,7 +74,7 @@ impl Lab {
         for (name, source, flags) in PROGRAMS {
             let source = source_dir().join(source);
             let program = bin.join(name);
-            if newer(&program, &source) {
+            if newer(&program, &source)? {
                 continue;
             }
             let fresh = bin.join(format!("{name}.new"));
@@ -169,9 +169,15 @@ pub(crate) fn signal(pid: u32, signal: &str) -> Result<()> {
     run(Command::new("kill").args(["-s", signal, &pid.to_string()])).map(drop)
 }
 
-fn newer(made: &Path, source: &Path) -> bool {
-    let time = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    matches!((time(made), time(source)), (Some(made), Some(source)) if made > source)
+/// Whether a program is younger than its source and everything beside it, such as included files.
+fn newer(made: &Path, source: &Path) -> Result<bool> {
+    let Ok(made) = fs::metadata(made).and_then(|metadata| metadata.modified()) else { return Ok(false) };
+    for entry in fs::read_dir(source.parent().context("a source without a directory")?)? {
+        if entry?.metadata()?.modified()? >= made {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn docker_answers() -> Result<bool> {

@@ -14,6 +14,7 @@ use crate::agent::{Agent, OWN_CONTAINERS, purser};
 use crate::kill9::setting;
 use crate::lab::{Lab, run, signal, unique};
 use crate::load::{Load, Tally, counts};
+use crate::record::text;
 
 const SWAPS: u32 = 1000;
 const RELOADS: u32 = 50;
@@ -136,7 +137,7 @@ fn check(tally: &Tally, documents: &[Value], hits: u64, adds_up: impl Fn(u64) ->
 fn agent_counts(agent: &Agent, name: &str) -> Result<u64> {
     let printed = run(rule(agent, "ls").args(["-o", "json"]))?;
     let rules: Vec<Value> = printed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let ours = rules.iter().find(|line| line.get("name").and_then(Value::as_str) == Some(name));
+    let ours = rules.iter().find(|line| text(line, "/rule/name") == name);
     let hits = ours.and_then(|line| line.get("hits")).and_then(Value::as_u64);
     hits.with_context(|| format!("no hits of {name} in {printed}"))
 }
