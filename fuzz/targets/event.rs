@@ -3,8 +3,8 @@
 //! comes back the same, and every document is JSON.
 #![no_main]
 
-use event::{Event, codec};
 use event::document::{Context, render};
+use event::{Event, codec};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -23,7 +23,7 @@ pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
     let (words, test_args) = Options::new(args).finish()?;
     anyhow::ensure!(words.is_empty(), "unexpected argument {:?}; arguments of cargo test follow `--`", words);
     step("setup", || setup::prepare(Level::Tests))?;
-    step("fmt", || run(&mut cargo(["fmt", "--all", "--check"])))?;
+    step("fmt", formatted)?;
     step("tidy", tidy::check)?;
     step("clippy", || {
         run(&mut cargo([
@@ -69,4 +69,10 @@ fn other_kernels() -> Result<()> {
         anyhow::ensure!(code == 0, "the suite on kernel {series} ended with {code}");
     }
     Ok(())
+}
+
+/// The fuzz targets are a workspace of their own.
+fn formatted() -> Result<()> {
+    run(&mut cargo(["fmt", "--all", "--check"]))?;
+    run(cargo(["fmt", "--check"]).current_dir(place::root().join("fuzz")))
 }

@@ -38,7 +38,7 @@ const SCRIPT: &str = "while :; do
   grep -q nobody /etc/passwd
   date
   missing-program
-  sleep 1
+  sleep 0.5
 done >/dev/null 2>&1";
 
 pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
@@ -73,8 +73,11 @@ fn build_image() -> Result<()> {
     fs::create_dir_all(root.join("etc")).context("create the demo's etc")?;
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n").context("write the demo's passwd")?;
     eprintln!("run: image {IMAGE}");
-    let script = format!("tar -C \"$0\" -c . | docker import - {IMAGE} >/dev/null");
-    run(program("sh", ["-c", script.as_str()]).arg(&root))
+    let script = format!("tar -C \"$0\" -c . | docker import --change 'LABEL {LABEL}' - {IMAGE} >/dev/null");
+    run(program("sh", ["-c", script.as_str()]).arg(&root))?;
+    // The images of earlier runs, which have lost their name to this one.
+    let prune = ["image", "prune", "--force", "--filter", &format!("label={LABEL}")];
+    output(&mut program("docker", prune)).map(|_| ())
 }
 
 fn place_file(host: &Path, guest: &Path) -> Result<()> {
