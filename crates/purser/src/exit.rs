@@ -25,11 +25,3 @@ impl Exit {
         }
     }
 }
-
-/// The exit codes as every help page ends.
-pub(crate) const HELP: &str = "\
-Exit codes:
-  0  done
-  1  failed, or problems were found
-  2  wrong command line or configuration
-  3  no agent is running";

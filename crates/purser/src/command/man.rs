@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `purser man`: manual pages from the definition of the command line, for packagers.
+
+use super::{definition, output};
+use crate::exit::Exit;
+use anyhow::Context;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Write the manual pages into a directory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP, hide = true)]
+pub(crate) struct Args {
+    /// An existing directory.
+    dir: PathBuf,
+}
+
+const HELP: &str = "\
+Examples:
+  purser man /usr/local/share/man/man1
+
+Exit codes: 0 done, 1 failed, 2 wrong command line";
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    clap_mangen::generate_to(definition(), &args.dir)
+        .with_context(|| format!("writing manual pages into {}", args.dir.display()))?;
+    let mut out = output::stdout();
+    writeln!(out, "{}", args.dir.join("purser.1").display())?;
+    out.flush()?;
+    Ok(Exit::Success)
+}

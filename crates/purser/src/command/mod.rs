@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: which commands there are, and how their results become exit codes.
+//! Each command has a file with its arguments, its help and its `run`.
+
+mod completions;
+mod config;
+mod doctor;
+mod export;
+mod filter;
+mod host;
+mod log;
+mod man;
+mod output;
+mod place;
+mod reload;
+mod rows;
+mod rule;
+mod run;
+mod stats;
+mod stop;
+mod trace;
+mod tree;
+mod verify;
+mod when;
+
+pub(crate) use host::boot_id;
+pub(crate) use output::Format;
+
+use crate::config::ConfigError;
+use crate::control::ControlError;
+use crate::exit::Exit;
+use crate::table::harmless;
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::{self, Write};
+
+/// Records every command run in every container of this host.
+#[derive(Debug, Parser)]
+#[command(name = "purser", version, propagate_version = true, after_help = AFTER_HELP, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  purser run                                    record, in the foreground
+  purser log --follow --container web-1         what is being run there now
+  purser log --since 10m --grep passwd          who touched passwords in the last ten minutes
+  purser tree --container web-1                 who started what, and how it ended
+  purser verify                                 is the record whole?
+
+Exit codes: 0 done; 1 failed, or problems were found; 2 wrong command line or configuration;
+3 no agent is running. Each command has more examples: purser log --help";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Trace(trace::Args),
+    Log(log::Args),
+    Tree(tree::Args),
+    Stats(stats::Args),
+    Verify(verify::Args),
+    Export(export::Args),
+    Doctor(doctor::Args),
+    Config(config::Args),
+    Rule(rule::Args),
+    Reload(reload::Args),
+    Stop(stop::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// A command line that clap cannot find wrong and that is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
+    match dispatch(cli.command) {
+        Ok(exit) => exit,
+        Err(error) if is_broken_pipe(&error) => Exit::Success,
+        Err(error) => complain(&error),
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Run(args) => run::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Log(args) => log::run(args),
+        Command::Tree(args) => tree::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Rule(args) => rule::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Stop(args) => stop::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    }
+}
+
+/// The definition of the whole command line, for completions and man pages.
+fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Help and version are results, the rest are mistakes.
+fn wrong_usage(error: &clap::Error) -> Exit {
+    let printed = error.print();
+    match (error.use_stderr(), printed) {
+        (true, _) => Exit::Refused,
+        (false, Err(failed)) if failed.kind() != io::ErrorKind::BrokenPipe => Exit::Problem,
+        (false, _) => Exit::Success,
+    }
+}
+
+/// A reader that has seen enough is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|io| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn complain(error: &anyhow::Error) -> Exit {
+    say(&format!("purser: {error:#}"));
+    let hint = error.chain().find_map(hint);
+    if let Some(hint) = hint {
+        say(&format!("  {hint}"));
+    }
+    let is = |wanted: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wanted);
+    if is(|cause| matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))) {
+        Exit::NoAgent
+    } else if is(|cause| cause.is::<ConfigError>() || cause.is::<Usage>()) {
+        Exit::Refused
+    } else {
+        Exit::Problem
+    }
+}
+
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match cause.downcast_ref::<ControlError>() {
+        Some(ControlError::NoAgent { .. }) => return Some("start one with: purser run"),
+        Some(ControlError::Denied { .. }) => return Some("run it as root"),
+        Some(ControlError::TimedOut { .. }) => return Some("the agent is busy or stuck; purser log --kind agent may tell more"),
+        _ => {}
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    (io.kind() == io::ErrorKind::PermissionDenied).then_some("run it as root")
+}
+
+/// Talk goes to stderr. When even that fails there is nobody left to tell.
+pub(crate) fn say(text: &str) {
+    let mut stderr = io::stderr().lock();
+    writeln!(stderr, "{}", harmless_lines(text)).unwrap_or_default();
+}
+
+/// Messages may carry names that are not ours; their own line ends stay.
+fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::definition;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let definition = definition();
+        let mut commands: Vec<&clap::Command> = definition.get_subcommands().collect();
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            if matches!(command.get_name(), "help" | "run" | "trace") {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{} has no examples", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `purser reload`: has the agent read its configuration again.
+
+use super::place::Place;
+use super::{output, stop};
+use crate::control::Request;
+use crate::exit::Exit;
+
+/// Have the agent read its configuration again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Place,
+}
+
+const HELP: &str = "\
+Rules and scope are exchanged in one step, without a lost event. When the new configuration is
+wrong the old one stays, and the error names the line. SIGHUP does the same.
+
+Examples:
+  purser config && purser reload                check, then use it
+  purser reload --store /srv/purser
+
+Exit codes: 0 done, 1 refused, 2 wrong command line or configuration, 3 no agent is running";
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    stop::ask_and_tell(&args.place.store()?, &Request::Reload, &mut output::stdout())
+}

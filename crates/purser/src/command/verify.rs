@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `purser verify`: is the record whole?
+
+use super::output::{self, Format, is_watched};
+use super::place::Place;
+use super::{Usage, say};
+use crate::exit::Exit;
+use crate::table::{grouped, harmless};
+use anyhow::Context;
+use serde_json::json;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+use store::{Finding, FindingKind, Report};
+
+/// Time between two words on the progress.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// Check that the record is whole: nothing edited, removed, swapped or cut off.
+#[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Args {
+    /// The store's first public key, kept elsewhere: 64 hexadecimal digits, or a file with them.
+    #[arg(long, value_name = "HEX|FILE")]
+    key: Option<String>,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+    #[command(flatten)]
+    place: Place,
+}
+
+const HELP: &str = "\
+Without --key the store is checked against the key it came with: that shows damage and careless
+edits, and not that somebody replaced the whole store. Works while the agent writes.
+
+Examples:
+  purser verify
+  purser verify --key /root/purser.key
+  purser verify --store /mnt/evidence/purser -o json
+
+Exit codes: 0 whole, 1 not whole or failed, 2 wrong command line or configuration";
+
+pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    let store = args.place.store()?;
+    let key = args.key.as_deref().map(key).transpose()?;
+    let watched = is_watched();
+    let mut told: Option<Instant> = None;
+    let mut progress = |done: u64, all: u64| {
+        let due = told.is_none_or(|told| told.elapsed() >= PROGRESS);
+        if watched && due {
+            told = Some(Instant::now());
+            let percent = if all == 0 { 100 } else { u128::from(done) * 100 / u128::from(all) };
+            write!(io::stderr().lock(), "\r{percent:>3} %").unwrap_or_default();
+        }
+    };
+    let report = store::verify(&store, key.as_ref(), &mut progress)
+        .with_context(|| format!("verifying the store {}", store.display()))?;
+    if told.is_some() {
+        write!(io::stderr().lock(), "\r     \r").unwrap_or_default();
+    }
+    let mut out = output::stdout();
+    match args.output {
+        Format::Table => table(&report, &mut out)?,
+        Format::Json => writeln!(out, "{}", document(&report))?,
+    }
+    out.flush()?;
+    if !report.whole() {
+        say("purser: the record is not whole");
+        return Ok(Exit::Problem);
+    }
+    Ok(Exit::Success)
+}
+
+/// A key given as it is or in a file.
+fn key(text: &str) -> Result<[u8; 32], Usage> {
+    if let Some(key) = hex(text) {
+        return Ok(key);
+    }
+    let wrong = |why: String| Usage(format!("--key {text:?} is neither 64 hexadecimal digits nor a file with them: {why}"));
+    let mut content = String::new();
+    let file = std::fs::File::open(text).map_err(|error| wrong(error.to_string()))?;
+    file.take(256).read_to_string(&mut content).map_err(|error| wrong(error.to_string()))?;
+    hex(content.trim()).ok_or_else(|| wrong("its text is something else".to_string()))
+}
+
+fn hex(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0u8; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, place) in key.iter_mut().zip(0..) {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
+
+fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    for finding in &report.findings {
+        let range = match (finding.first_sequence, finding.last_sequence) {
+            (0, 0) => "no events".to_string(),
+            (first, last) if first == last => format!("event {}", grouped(first)),
+            (first, last) => format!("events {} to {}", grouped(first), grouped(last)),
+        };
+        let (file, detail) = (harmless(&finding.file), harmless(&finding.detail));
+        writeln!(out, "{:<8} {file}: {range}: {detail}", word(finding.kind))?;
+    }
+    let events = counted(report.events, "event");
+    let segments = counted(report.segments, "segment");
+    let result = match report.findings.len() {
+        0 => "whole".to_string(),
+        count => format!("not whole: {}", counted(count as u64, "finding")),
+    };
+    writeln!(out, "{events}, {segments}, {result}")?;
+    if let Some((first, last)) = report.unsigned {
+        let count = last.saturating_sub(first) + 1;
+        writeln!(out, "the newest {} not signed yet; the next checkpoint covers them", are(count))?;
+    }
+    Ok(())
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+fn are(count: u64) -> String {
+    format!("{} {}", counted(count, "event"), if count == 1 { "is" } else { "are" })
+}
+
+fn word(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::Edited => "edited",
+        FindingKind::Missing => "missing",
+        FindingKind::Reordered => "swapped",
+        FindingKind::Truncated => "cut off",
+        FindingKind::Unexpected => "foreign",
+        FindingKind::Foreign => "wrong key",
+        FindingKind::Version => "newer",
+        _ => "damaged",
+    }
+}
+
+fn document(report: &Report) -> serde_json::Value {
+    let finding = |finding: &Finding| {
+        json!({
+            "kind": word(finding.kind),
+            "file": finding.file,
+            "first_sequence": finding.first_sequence,
+            "last_sequence": finding.last_sequence,
+            "detail": finding.detail,
+        })
+    };
+    json!({
+        "whole": report.whole(),
+        "events": report.events,
+        "segments": report.segments,
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "unsigned": report.unsigned.map(|(first, last)| json!({ "first_sequence": first, "last_sequence": last })),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counted, hex, key};
+
+    #[test]
+    fn keys_as_digits_or_in_a_file() {
+        let digits = "0a".repeat(32);
+        assert_eq!(hex(&digits), Some([10; 32]));
+        assert_eq!(hex("0a"), None);
+        assert_eq!(hex(&"é".repeat(32)), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("{digits}\n")).unwrap();
+        assert_eq!(key(file.path().to_str().unwrap()).unwrap(), [10; 32]);
+        assert!(key("/no/such/file").is_err());
+    }
+
+    #[test]
+    fn numbers_of_things() {
+        assert_eq!(counted(1_204_332, "event"), "1,204,332 events");
+        assert_eq!(counted(1, "segment"), "1 segment");
+    }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every key of the configuration with its meaning, in the order in which it is printed.
+//! A test holds this table and the types against each other.
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Sections and name joined by dots, such as `store.segment_mib`.
+    pub path: &'static str,
+    /// What it means, one sentence.
+    pub doc: &'static str,
+}
+
+const fn key(path: &'static str, doc: &'static str) -> Key {
+    Key { path, doc }
+}
+
+/// Every key.
+pub const KEYS: &[Key] = &[
+    key("agent.store", "The store directory."),
+    key("agent.log_level", "What the agent tells about itself: error, warn, info, debug or trace."),
+    key("capture.env", "Environment variables recorded with an exec: at most 16 names of at most 64 bytes."),
+    key("capture.failed", "Whether refused execs are recorded."),
+    key("capture.ring_mib", "Ring between kernel and agent for events, in MiB: a power of two from 1 to 256."),
+    key("capture.bulk_ring_mib", "Ring for long arguments and environments, in MiB: a power of two from 1 to 256."),
+    key("scope.include", "What is recorded: \"container\", \"host\" or both."),
+    key("scope.names", "Only containers with one of these names, as globs; none given means all."),
+    key("scope.exclude_names", "Never containers with one of these names, as globs."),
+    key("scope.images", "Only containers of one of these images, as globs."),
+    key("scope.labels", "Only containers with one of these labels, as KEY=VALUE; the value may be a glob."),
+    key("scope.ids", "Only containers with one of these ids, as globs."),
+    key("scope.cgroups", "Also everything in these cgroup paths, as globs."),
+    key("rule.name", "Names the rule; unique."),
+    key("rule.container", "Condition: the container's name, as a glob."),
+    key("rule.image", "Condition: the container's image, as a glob."),
+    key("rule.uid", "Condition: the effective user id."),
+    key("rule.executable", "Condition: the absolute path of the executable, at most 240 bytes."),
+    key("rule.argv0", "Condition: the first argument, at most 120 bytes."),
+    key("rule.parent", "Condition: the absolute path of the parent's executable, at most 240 bytes."),
+    key("rule.action", "What becomes of the exec: record, count or ignore."),
+    key("redaction.enabled", "Whether the built-in patterns for secrets are used."),
+    key("redaction.disable", "Built-in patterns that are not used, by name."),
+    key("redaction.rule.name", "Names the pattern in the marker; unique."),
+    key("redaction.rule.pattern", "A regular expression; its groups, or else the whole match, are replaced."),
+    key("redaction.rule.commands", "Only in the arguments of these programs; none given means all."),
+    key("store.segment_mib", "Size at which a segment is sealed, in MiB: 1 to 1024."),
+    key("store.retain_age", "Segments older than this are removed; \"none\" keeps them."),
+    key("store.retain_bytes", "The oldest segments are removed above this size; \"none\" keeps them."),
+    key("store.disk_full", "On a full disk \"block\" holds events back, \"reserve\" first uses up reserve_mib, \"drop_oldest\" removes old segments."),
+    key("store.reserve_mib", "Space kept free for the last words on a full disk, in MiB: 0 to 1024."),
+    key("store.checkpoint_secs", "Seconds between signed checkpoints: 1 to 3600."),
+    key("runtimes.docker_socket", "Docker's API socket."),
+    key("runtimes.docker_containers", "Where Docker keeps its containers' configuration."),
+    key("runtimes.docker_user_sockets", "Sockets of rootless Docker; * stands for one path component."),
+    key("runtimes.podman_sockets", "Podman's API sockets."),
+    key("runtimes.podman_user_sockets", "Sockets of rootless Podman; * stands for one path component."),
+    key("runtimes.podman_storage", "Storage directories of Podman and CRI-O."),
+    key("runtimes.containerd_states", "State directories of containerd."),
+    key("runtimes.containerd_sockets", "containerd's sockets."),
+    key("runtimes.runc_roots", "State directories of runc and crun."),
+    key("runtimes.lxc", "The directory of LXC containers."),
+    key("runtimes.machines", "The registry of systemd-machined."),
+    key("runtimes.request_timeout_ms", "Longest wait for a runtime's answer, in milliseconds: 10 to 60000."),
+];
+
+/// Whether `path` is a key or a section of keys.
+pub(super) fn is_known(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path == path || below(key.path, path).is_some())
+}
+
+/// The names directly below a section, in order; the section `""` holds the others.
+pub(super) fn children(section: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for key in KEYS {
+        let Some(rest) = below(key.path, section) else { continue };
+        let name = rest.split('.').next().unwrap_or(rest);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The sections that have a key called `name`.
+pub(super) fn sections_with(name: &str) -> Vec<&'static str> {
+    let split = KEYS.iter().filter_map(|key| key.path.rsplit_once('.'));
+    split.filter(|(_, last)| *last == name).map(|(section, _)| section).collect()
+}
+
+fn below(path: &'static str, section: &str) -> Option<&'static str> {
+    if section.is_empty() { Some(path) } else { path.strip_prefix(section)?.strip_prefix('.') }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration: one TOML file, every key with a default, checked before anything runs.
+//!
+//! [`parse`] is pure; [`Config::load`] also opens the file and refuses one that others could
+//! have written. Nothing here acts on a value.
+
+mod check;
+mod error;
+mod glob;
+mod keys;
+mod open;
+mod provenance;
+mod quantity;
+mod rule;
+mod section;
+mod show;
+mod spots;
+
+pub use error::ConfigError;
+pub use glob::{GLOB_LIMIT, Glob};
+pub use keys::{KEYS, Key};
+pub use open::FILE_LIMIT;
+pub use provenance::{Origin, Provenance};
+pub use quantity::{Age, Size};
+pub use rule::{ARGV0_LIMIT, Action, NAME_LIMIT, PATH_LIMIT, RULES_LIMIT, Rule, RuleError};
+pub use section::{
+    Agent, Capture, DiskFull, Include, Label, LogLevel, Redaction, RedactionRule, Runtimes, Scope, Store,
+};
+pub use show::show;
+
+use serde::{Deserialize, Serialize};
+use spots::Spots;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// Where the configuration is looked for when nobody names a file.
+pub const DEFAULT_PATH: &str = "/etc/purser/purser.toml";
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[agent]`
+    pub agent: Agent,
+    /// `[capture]`
+    pub capture: Capture,
+    /// `[scope]`
+    pub scope: Scope,
+    /// `[[rule]]`, in the order in which they are tried.
+    #[serde(rename = "rule")]
+    pub rules: Vec<Rule>,
+    /// `[redaction]`
+    pub redaction: Redaction,
+    /// `[store]`
+    pub store: Store,
+    /// `[runtimes]`
+    pub runtimes: Runtimes,
+}
+
+impl Config {
+    /// Reads the file at `path`, or without a path [`DEFAULT_PATH`] if it exists, or else the
+    /// defaults.
+    ///
+    /// # Errors
+    /// When the named file is missing, when the file is not safe to trust, or when anything in
+    /// it is wrong.
+    pub fn load(path: Option<&Path>) -> Result<(Config, Provenance), ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match open::read(file)? {
+            Some(text) => read(&text, &file.display().to_string()),
+            None if path.is_none() => Ok((Config::default(), Provenance::default())),
+            None => Err(ConfigError::Read {
+                path: file.to_path_buf(),
+                source: std::io::Error::from(std::io::ErrorKind::NotFound),
+            }),
+        }
+    }
+}
+
+/// Reads and checks a configuration. `origin` names the text in errors.
+///
+/// # Errors
+/// The first thing that is wrong, with its line and column.
+pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigError> {
+    read(text, origin).map(|(config, _)| config)
+}
+
+fn read(text: &str, origin: &str) -> Result<(Config, Provenance), ConfigError> {
+    if text.len() > FILE_LIMIT {
+        return Err(ConfigError::TooLong { origin: origin.to_string(), limit: FILE_LIMIT });
+    }
+    let wrong = |offset: usize, message: String| {
+        let (line, column) = spots::place(text, offset);
+        ConfigError::Wrong { origin: origin.to_string(), line, column, message }
+    };
+    let toml_error = |error: toml::de::Error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        wrong(offset, error.message().trim().replace('\n', "; "))
+    };
+    let table = DeTable::parse(text).map_err(toml_error)?;
+    let spots = Spots::find(table.get_ref()).map_err(|unknown| wrong(unknown.at, unknown.message))?;
+    let config: Config = toml::from_str(text).map_err(toml_error)?;
+    check::check(&config).map_err(|fault| wrong(spots.offset(&fault.path), fault.message))?;
+    let mut provenance = Provenance::default();
+    for (path, offset) in spots.iter() {
+        provenance.set_file(path, origin, spots::place(text, offset).0);
+    }
+    Ok((config, provenance))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The configuration as its users meet it: defaults, errors with their places, trust, origins.
+
+use super::{Action, Config, ConfigError, Include, KEYS, Provenance, parse, read, show};
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+const FULL: &str = r#"
+[agent]
+store = "/srv/purser"
+[capture]
+env = ["PATH"]
+[scope]
+include = ["container", "host"]
+labels = ["team=*"]
+cgroups = ["/purser-test/*"]
+[[rule]]
+name = "quiet-health"
+container = "web-*"
+executable = "/usr/bin/curl"
+action = "ignore"
+[[rule]]
+name = "count-sh"
+argv0 = "sh"
+action = "count"
+[[redaction.rule]]
+name = "ticket"
+pattern = "TICKET-[0-9]+"
+[store]
+retain_age = "7d"
+retain_bytes = "none"
+"#;
+
+fn message(text: &str) -> String {
+    parse(text, "purser.toml").unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_written_means_the_defaults() {
+    let config = parse("", "empty").unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.agent.store.to_str(), Some("/var/lib/purser"));
+    assert_eq!(config.capture.env, ["LD_PRELOAD", "LD_LIBRARY_PATH", "HTTP_PROXY"]);
+    assert_eq!(config.scope.include, [Include::Container]);
+    assert_eq!(config.store.retain_age.secs(), Some(2_592_000));
+    assert_eq!(config.store.retain_bytes.bytes(), Some(10_737_418_240));
+    assert!(config.rules.is_empty() && config.redaction.enabled && config.capture.failed);
+}
+
+#[test]
+fn what_is_written_is_taken() {
+    let config = parse(FULL, "full").unwrap();
+    assert_eq!(config.rules.len(), 2);
+    assert_eq!(config.rules[0].action, Action::Ignore);
+    assert!(config.rules[0].container.as_ref().unwrap().matches("web-7"));
+    assert!(config.scope.labels[0].matches("team", "red"));
+    assert!(!config.scope.labels[0].matches("crew", "red"));
+    assert_eq!(config.store.retain_bytes.bytes(), None);
+    assert_eq!(config.store.retain_age.secs(), Some(604_800));
+}
+
+#[test]
+fn errors_name_line_and_column() {
+    assert!(message("[agent]\nstore = \n").starts_with("purser.toml:2:"));
+    assert_eq!(
+        message("[capture]\n\n  ring_mib = 3\n"),
+        "purser.toml:3:3: 3 is not a power of two from 1 to 256"
+    );
+    assert!(message("[capture]\nfailed = \"yes\"\n").starts_with("purser.toml:2:10: "));
+    assert!(message("[store]\nretain_age = \"long\"\n").contains("\"long\" is no length of time"));
+    assert!(message("[store]\nretain_age = \"long\"\n").starts_with("purser.toml:2:14: "));
+    assert!(message("[capture]\nenv = [\"A\", \"B=C\"]\n").starts_with("purser.toml:2:13: \"B=C\""));
+    assert!(message("[agent]\nstore = \"here\"\n").starts_with("purser.toml:2:1: \"here\" is not an absolute"));
+    assert!(message("[scope]\ninclude = []\n").contains("nothing would be recorded"));
+    assert!(message("[store]\ndisk_full = \"panic\"\n").contains("drop_oldest"));
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_one() {
+    assert_eq!(message("[agent]\nstroe = \"/x\"\n"), "purser.toml:2:1: unknown key \"stroe\" in [agent]; did you mean \"store\"?");
+    assert_eq!(message("[captur]\nenv = []\n"), "purser.toml:1:2: unknown key \"captur\"; did you mean \"capture\"?");
+    assert_eq!(
+        message("[agent]\nsegment_mib = 3\n"),
+        "purser.toml:2:1: unknown key \"segment_mib\" in [agent]; it belongs in [store]"
+    );
+    assert_eq!(
+        message("[agent]\nqqqqqqqqqqqqqqqq = 3\n"),
+        "purser.toml:2:1: unknown key \"qqqqqqqqqqqqqqqq\" in [agent]; known here: store, log_level"
+    );
+    let rule = "[[rule]]\nname = \"a\"\nuid = 0\naction = \"ignore\"\n[[rule]]\nname = \"b\"\nexecutabel = \"/x\"\n";
+    assert!(message(rule).starts_with("purser.toml:7:1: unknown key \"executabel\" in [rule]; did you mean \"executable\""));
+}
+
+#[test]
+fn rules_are_checked_where_they_stand() {
+    let two = "[[rule]]\nname = \"a\"\nuid = 0\naction = \"count\"\n[[rule]]\nname = \"a\"\nuid = 1\naction = \"count\"\n";
+    assert_eq!(message(two), "purser.toml:6:1: there are two rules \"a\"");
+    let bare = "[[rule]]\nname = \"a\"\naction = \"count\"\n";
+    assert!(message(bare).starts_with("purser.toml:2:1: rule \"a\" has no condition"));
+    let relative = "[[rule]]\nname = \"a\"\naction = \"count\"\nexecutable = \"curl\"\n";
+    assert!(message(relative).starts_with("purser.toml:4:1: \"curl\" is not an absolute path"));
+    let many: String =
+        (0..65).map(|i| format!("[[rule]]\nname = \"r{i}\"\nuid = {i}\naction = \"count\"\n")).collect();
+    assert!(message(&many).ends_with("65 rules; at most 64"));
+    assert!(message("[[rule]]\nname = \"a\"\nuid = -1\naction = \"count\"\n").starts_with("purser.toml:3:7: "));
+}
+
+#[test]
+fn a_huge_text_is_refused() {
+    let text = "#".repeat(super::FILE_LIMIT + 1);
+    assert!(matches!(parse(&text, "huge"), Err(ConfigError::TooLong { .. })));
+    assert!(parse(&format!("[scope]\nnames = {}", "[".repeat(5_000)), "deep").is_err());
+}
+
+#[test]
+fn the_table_of_keys_is_the_types() {
+    let (mut config, _) = read(FULL, "full").unwrap();
+    config.rules[0].image = config.rules[0].container.clone();
+    config.rules[0].uid = Some(1);
+    config.rules[0].argv0 = Some("a".to_string());
+    config.rules[0].parent = Some("/a".to_string());
+    let mut found = BTreeSet::new();
+    collect("", &toml::Value::Table(toml::Table::try_from(&config).unwrap()), &mut found);
+    let listed: BTreeSet<String> = KEYS.iter().map(|key| key.path.to_string()).collect();
+    assert_eq!(found, listed);
+    assert!(KEYS.iter().all(|key| key.doc.ends_with('.')));
+}
+
+fn collect(path: &str, value: &toml::Value, found: &mut BTreeSet<String>) {
+    let tables: Vec<&toml::Table> = match value {
+        toml::Value::Table(table) => vec![table],
+        toml::Value::Array(items) => items.iter().filter_map(toml::Value::as_table).collect(),
+        _ => Vec::new(),
+    };
+    if tables.is_empty() {
+        found.insert(path.to_string());
+    }
+    for (key, value) in tables.into_iter().flatten() {
+        collect(&if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, found);
+    }
+}
+
+#[test]
+fn shown_with_origins_and_read_again() {
+    let (mut config, mut provenance) = read(FULL, "/etc/p.toml").unwrap();
+    config.agent.store = "/elsewhere".into();
+    provenance.set_flag("agent.store", "--store");
+    let text = show(&config, &provenance);
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_string();
+    assert_eq!(line("store ="), "store = \"/elsewhere\"                             # --store");
+    assert!(line("env =").ends_with("# /etc/p.toml:5"));
+    assert!(line("failed =").ends_with("# default"));
+    assert!(line("argv0 =").ends_with("# /etc/p.toml:17"));
+    assert_eq!(parse(&text, "shown").unwrap(), config);
+    let defaults = show(&Config::default(), &Provenance::default());
+    assert_eq!(parse(&defaults, "shown").unwrap(), Config::default());
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("purser.toml");
+    fs::write(&path, "[agent]\nlog_level = \"warn\"\n").unwrap();
+    for (mode, good) in [(0o600, true), (0o644, true), (0o664, false), (0o646, false), (0o602, false)] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        let loaded = Config::load(Some(&path));
+        assert_eq!(loaded.is_ok(), good, "{mode:o}");
+        if let Err(error) = loaded {
+            assert!(error.to_string().contains(&format!("its mode {mode:04o}")), "{error}");
+        }
+    }
+    let error = Config::load(Some(dir.path())).unwrap_err().to_string();
+    assert!(error.contains("not a regular file"), "{error}");
+    let error = Config::load(Some(&dir.path().join("none"))).unwrap_err();
+    assert!(matches!(error, ConfigError::Read { .. }));
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, b"[agent]\nstore = \"\xff\"\n").unwrap();
+    let error = Config::load(Some(&path)).unwrap_err().to_string();
+    assert!(error.ends_with("purser.toml:2:10: the text is not UTF-8 from here on"), "{error}");
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The agent's root-only socket: what can be asked, and asking it.
+
+mod client;
+mod protocol;
+mod server;
+
+pub use client::{ControlError, ask};
+pub(crate) use server::{Call, Server};
+pub use protocol::{
+    ContainerStats, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request, RingStats, RuleSource, RuleState, SOCKET_NAME, Stats,
+    Status,
+};
