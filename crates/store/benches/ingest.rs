@@ -1,3 +1,146 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Measures the store.
-fn main() {}
+//! Measures the store with synthetic exec events: speed of writing by CPU time, bytes per event,
+//! and the time of queries. `PURSER_BENCH_EVENTS` sets the number of events, 2,000,000 by default.
+//! The page cache of the store is dropped before each query when the process may do that.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring program prints and may stop at any error"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
+use store::{Keys, Options, Query, Reader, Writer};
+
+const BATCH: u64 = 256;
+/// One hundred thousand events an hour for each of ten containers.
+const STEP_NS: u64 = 3_600_000;
+
+fn cpu_secs() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// An exec as the agent would encode it: about 250 bytes, 60 of them arguments.
+struct Exec {
+    bytes: Vec<u8>,
+    args: [String; 4],
+    executable: &'static str,
+}
+
+const TOOLS: [&str; 8] = [
+    "/usr/bin/bash",
+    "/usr/bin/grep",
+    "/usr/bin/sed",
+    "/usr/bin/curl",
+    "/usr/bin/cat",
+    "/usr/sbin/nginx",
+    "/usr/local/bin/python3",
+    "/usr/bin/git",
+];
+
+fn exec(number: u64, state: &mut u64) -> Exec {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let random = *state >> 33;
+    let executable = TOOLS[(random % 8) as usize];
+    let args = [
+        executable.rsplit('/').next().unwrap().to_owned(),
+        "--config=/etc/service/main.conf".to_owned(),
+        format!("/var/lib/data/{:05}", random % 20_000),
+        format!("job-{}", number % 5000),
+    ];
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(&(number * STEP_NS).to_le_bytes());
+    bytes.extend_from_slice(&((1000 + number % 30_000) as u32).to_le_bytes());
+    bytes.extend_from_slice(&((900 + random % 64) as u32).to_le_bytes());
+    bytes.extend_from_slice(&[0; 24]);
+    bytes.extend_from_slice(format!("{:016x}", (number % 10) * 0x1234_5678_9abc).repeat(4).as_bytes());
+    bytes.extend_from_slice(executable.as_bytes());
+    args.iter().for_each(|arg| bytes.extend_from_slice(arg.as_bytes()));
+    bytes.extend_from_slice(b"/srv/application/current");
+    bytes.extend_from_slice(b"PATH=/usr/local/bin:/usr/bin:/bin HOME=/root");
+    Exec { bytes, args, executable }
+}
+
+fn drop_cache(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let file = std::fs::File::open(entry.unwrap().path()).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    }
+}
+
+fn ask(dir: &Path, what: &str, query: &Query) {
+    drop_cache(dir);
+    let (start, cpu) = (Instant::now(), cpu_secs());
+    let found = Reader::open(dir).unwrap().query(query).map(|entry| entry.unwrap()).count();
+    let (wall, cpu) = (start.elapsed().as_secs_f64() * 1e3, (cpu_secs() - cpu) * 1e3);
+    println!("query {what}: {found} found in {wall:.1} ms (cpu {cpu:.1} ms)");
+}
+
+fn main() {
+    let events: u64 =
+        std::env::var("PURSER_BENCH_EVENTS").ok().map_or(2_000_000, |text| text.parse().unwrap());
+    let dir = tempfile::tempdir_in(std::env::var("PURSER_BENCH_DIR").unwrap_or_else(|_| "/var/tmp".into()))
+        .unwrap();
+    let dir = dir.path();
+    let (mut writer, _) = Writer::open(dir, [1; 16], 1, Options::default()).unwrap();
+    let (mut cpu, mut raw, mut state) = (0.0, 0, 7);
+    let start = Instant::now();
+    for batch in 0..events.div_ceil(BATCH) {
+        let made: Vec<Exec> = (0..BATCH).map(|i| exec(batch * BATCH + i, &mut state)).collect();
+        let before = cpu_secs();
+        for (number, exec) in (batch * BATCH..).zip(&made) {
+            let subject = format!("{:064x}", number % 10);
+            let text: [&[u8]; 4] = std::array::from_fn(|i| exec.args[i].as_bytes());
+            let keys = Keys {
+                time_ns: number * STEP_NS,
+                kind: 1,
+                subject: subject.as_bytes(),
+                user: (number % 3) as u32,
+                executable: exec.executable.as_bytes(),
+                text: &text,
+            };
+            writer.append(&exec.bytes, &keys).unwrap();
+            raw += exec.bytes.len();
+        }
+        writer.commit(&batch.to_le_bytes()).unwrap();
+        writer.tick(batch * BATCH * STEP_NS / 1_000_000).unwrap();
+        cpu += cpu_secs() - before;
+    }
+    let before = cpu_secs();
+    writer.close(events * STEP_NS).unwrap();
+    cpu += cpu_secs() - before;
+    let written = events.div_ceil(BATCH) * BATCH;
+    let disk: u64 =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    println!(
+        "ingest: {:.0} events per CPU-second ({written} events, {:.1} s)",
+        written as f64 / cpu,
+        start.elapsed().as_secs_f64()
+    );
+    println!("raw: {:.1} bytes per event", raw as f64 / written as f64);
+    println!("disk: {:.1} bytes per event", disk as f64 / written as f64);
+
+    let text = |text: &str| Query { text: Some(text.as_bytes().to_vec()), ..Query::default() };
+    ask(dir, "text, nowhere", &text("zmap-qx7"));
+    ask(dir, "text, rare", &text(&format!("/var/lib/data/{:05}job-777", 4242)));
+    ask(dir, "text, newest 100 of many", &Query { limit: Some(100), ..text("python3") });
+    let hour = 3_600_000_000_000;
+    let subject = format!("{:064x}", 4).into_bytes();
+    let in_hour = Query {
+        since_ns: Some(written / 2 * STEP_NS),
+        until_ns: Some(written / 2 * STEP_NS + hour / 100),
+        subject: Some(Arc::new(move |name, _| name == subject)),
+        ..Query::default()
+    };
+    ask(dir, "container and 10,000 events of time", &in_hour);
+    let hour = Query { until_ns: Some(written / 2 * STEP_NS + hour), ..in_hour };
+    ask(dir, "container and hour (1,000 events)", &Query { text: Some(b"job-77".to_vec()), ..hour });
+    let start = Instant::now();
+    let report = store::verify(dir, None, &mut |_, _| {}).unwrap();
+    println!("verify: whole = {}, {:.2} s", report.whole(), start.elapsed().as_secs_f64());
+}

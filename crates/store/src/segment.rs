@@ -149,6 +149,12 @@ impl Trailer {
         })
     }
 
+    /// Whether the file ends with exactly these fields, padding included.
+    pub(crate) fn canonical(&self, file: &SegmentFile) -> Result<bool, Error> {
+        let start = file.len()?.saturating_sub(TRAILER_LEN as u64);
+        Ok(read_up_to(&file.file, &file.path, start, TRAILER_LEN)? == self.encode())
+    }
+
     /// The bytes that are signed, behind the hash of the store's origin.
     pub(crate) fn message(&self, origin: &Hash) -> Vec<u8> {
         [b"purser segment 1".as_slice(), origin, &self.start()].concat()
@@ -188,7 +194,7 @@ pub(crate) fn list_segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
 }
 
 /// One block in the index.
-fn put_entry(index: &mut Vec<u8>, offset: u64, header: &[u8], filter: &[u8]) {
+pub(crate) fn put_entry(index: &mut Vec<u8>, offset: u64, header: &[u8], filter: &[u8]) {
     index.extend_from_slice(&offset.to_le_bytes());
     index.extend_from_slice(header);
     put_sized(index, filter);
@@ -380,6 +386,15 @@ impl SegmentFile {
         let mut segment = SegmentFile { path: path.to_path_buf(), file, header, trailer: None };
         segment.trailer = segment.read_trailer()?;
         Ok(Some(segment))
+    }
+
+    /// For `verify`: takes the place of a header that is broken; its first sequence is 0.
+    pub(crate) fn open_without_header(path: &Path, store_id: [u8; 16]) -> Result<SegmentFile, Error> {
+        let file = File::open(path).map_err(|source| Error::io("opening", path, source))?;
+        let header = SegmentHeader { store_id, first_sequence: 0, first_block: 0, previous: [0; 32] };
+        let mut segment = SegmentFile { path: path.to_path_buf(), file, header, trailer: None };
+        segment.trailer = segment.read_trailer()?;
+        Ok(segment)
     }
 
     pub(crate) fn len(&self) -> Result<u64, Error> {

@@ -247,18 +247,19 @@ impl Writer {
         if !full {
             return Ok(());
         }
-        let Some(segment) = &self.segment else { return Ok(()) };
-        match segment.seal(&self.ledger.identity, &mut self.press) {
-            Ok(sealed) => {
-                self.sealed.push_back(sealed);
-                if let Some(segment) = self.segment.take() {
-                    self.unsynced.push((segment.file, segment.path));
-                }
-                Ok(())
+        let sealed = self.with_room(|writer| {
+            let Some(segment) = &writer.segment else { return Ok(()) };
+            let sealed = segment.seal(&writer.ledger.identity, &mut writer.press)?;
+            writer.sealed.push_back(sealed);
+            if let Some(segment) = writer.segment.take() {
+                writer.unsynced.push((segment.file, segment.path));
             }
+            Ok(())
+        });
+        match sealed {
             // Its blocks are written; the footer is tried again after the next block.
             Err(Error::Full { .. }) => Ok(()),
-            Err(other) => Err(other),
+            other => other,
         }
     }
 
@@ -339,6 +340,8 @@ impl Writer {
             hash: trailer.last_hash,
         };
         self.doomed.push(oldest.path.clone());
+        // An open file would keep its blocks on the disk.
+        self.unsynced.retain(|(_, path)| *path != oldest.path);
         let statement = Statement {
             dropped: trailer.first_sequence,
             witness: trailer.root,
@@ -355,6 +358,10 @@ impl Writer {
         while let Some(path) = self.doomed.last() {
             remove_if_there(path)?;
             self.doomed.pop();
+        }
+        // Segments of an earlier identity stay until something of this one is dropped.
+        if self.ledger.floor.block == self.ledger.identity.origin.first_block {
+            return Ok(());
         }
         // Also what an earlier damage left below the floor without a footer.
         for (first, path) in list_segments(&self.dir)? {

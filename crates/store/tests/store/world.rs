@@ -74,14 +74,23 @@ pub(crate) fn assert_whole(dir: &Path) {
     assert!(report.whole(), "{report:#?}");
 }
 
-/// What `kill -9` leaves: the files as they are now.
+/// What `kill -9` leaves: the files as they are at one instant. The writer's other thread may be
+/// replacing the key, so the copy is made again until nothing moved meanwhile.
 pub(crate) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    let signs = || {
+        let read = |name: &str| std::fs::read(from.join(name)).ok();
+        (read("key"), read("key.new"), read("checkpoints").map(|bytes| bytes.len()))
+    };
+    loop {
+        let before = signs();
+        std::fs::create_dir_all(to).unwrap();
+        for path in files(from).into_iter().filter(|path| path.is_file()) {
+            std::fs::copy(&path, to.join(path.file_name().unwrap())).ok();
         }
+        if before == signs() && before.1.is_none() {
+            return;
+        }
+        std::fs::remove_dir_all(to).unwrap();
     }
 }
 

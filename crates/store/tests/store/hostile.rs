@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bytes of any kind in any file: no panic, no endless loop, and the writer still starts.
+
+use std::time::Duration;
+
+use store::{Query, Reader};
+
+use crate::tamper::Dice;
+use crate::world::{copy, files, fill, open, small};
+
+#[test]
+fn changed_files_never_panic_any_entry_point() {
+    let (original, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut writer, _) = open(original.path(), 1, &small());
+    fill(&mut writer, 1, 100, 3);
+    let mut dice = Dice(77);
+    for _ in 0..250 {
+        let dir = work.path().join("store");
+        copy(original.path(), &dir);
+        let targets: Vec<_> =
+            files(&dir).into_iter().filter(|path| path.metadata().unwrap().len() > 0).collect();
+        for _ in 0..1 + dice.below(3) {
+            let path = &targets[dice.below(targets.len())];
+            let mut bytes = std::fs::read(path).unwrap();
+            for _ in 0..1 + dice.below(20) {
+                let at = dice.below(bytes.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = dice.below(256) as u8;
+                }
+            }
+            bytes.truncate(bytes.len() - if dice.below(4) == 0 { dice.below(bytes.len()) } else { 0 });
+            store::scan(&bytes);
+            std::fs::write(path, bytes).unwrap();
+        }
+        let reader = Reader::open(&dir).unwrap();
+        for text in [None, Some(b"number".to_vec())] {
+            let read = reader.query(&Query { text, ..Query::default() }).count();
+            assert!(read < 500);
+        }
+        reader.totals().ok();
+        let mut follower = reader.follow(1);
+        for _ in 0..200 {
+            if matches!(follower.next(Duration::ZERO), Ok(None)) {
+                break;
+            }
+        }
+        store::verify(&dir, None, &mut |_, _| {}).unwrap();
+        let (writer, _) = open(&dir, 9, &small());
+        writer.close(10).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    drop(writer);
+}
