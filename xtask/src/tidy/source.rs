@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules for the text of one file: its head, its length, its characters, and attributes that hide things.
 
+use std::ops::RangeInclusive;
+
 use super::Finding;
 use super::code::{self, Line};
 
@@ -14,9 +16,12 @@ const KERNEL_ROOM: &str = "crates/probe/bpf/";
 /// The only rooms with `unsafe` in them.
 const UNSAFE_ROOMS: [&str; 1] = ["crates/sys/"];
 
-/// Characters beyond ASCII that are written on purpose: lines of a tree, a separator, an ellipsis, micro,
-/// and one letter with which tests show that they mean bytes and characters.
-const MEANT: &str = "\u{2500}\u{2502}\u{2514}\u{251c}\u{b7}\u{2026}\u{b5}\u{e9}";
+/// Characters beyond ASCII that are written on purpose: lines of a tree, an arrow, a separator, an
+/// ellipsis, micro.
+const MEANT: &str = "\u{2500}\u{2502}\u{2514}\u{251c}\u{2192}\u{b7}\u{2026}\u{b5}";
+
+/// Western letters, with which tests show that they mean characters and not bytes.
+const LETTERS: RangeInclusive<char> = '\u{c0}'..='\u{ff}';
 
 /// Checks what holds for a file of this kind; a kind without rules has no findings.
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
@@ -79,7 +84,7 @@ fn line_faults(path: &str, line: &Line) -> Vec<String> {
     if [&line.code, &line.comment, &line.text].iter().any(|part| part.contains('\t')) {
         faults.push("a tab".to_owned());
     }
-    let stray = |c: &char| !c.is_ascii() && !MEANT.contains(*c);
+    let stray = |c: &char| !(c.is_ascii() || MEANT.contains(*c) || LETTERS.contains(c));
     let beside_code = line.comment.chars().chain(line.text.chars()).find(stray);
     if let Some(c) = line.code.chars().find(|c| !c.is_ascii()).or(beside_code) {
         faults.push(format!("{c:?} is not ASCII: spell it out, or write \\u{{{:x}}}", u32::from(c)));

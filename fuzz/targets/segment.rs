@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A store with one damaged file. Reading, proving and recovering it end, and recovery opens it.
+//! The input names the file, then its new content or a list of bytes to change.
+#![no_main]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use store::{Keys, Options, Query, Reader, Writer};
+
+const EVENTS: u64 = 40;
+const EDIT_LEN: usize = 4;
+
+/// The files of a small sound store.
+static FILES: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
+    let dir = std::env::temp_dir().join("sound");
+    fill(&dir).expect("a sound store can be written");
+    let entries = fs::read_dir(&dir).expect("the store can be listed");
+    let paths =
+        entries.map(|entry| entry.expect("the store can be listed").path()).filter(|path| path.is_file());
+    let mut files: Vec<_> =
+        paths.map(|path| (PathBuf::from(path.file_name().unwrap_or_default()), path)).collect();
+    files.sort();
+    files.into_iter().map(|(name, path)| (name, fs::read(path).expect("its files can be read"))).collect()
+});
+
+fuzz_target!(|data: &[u8]| {
+    assert!(store::scan(data).consumed <= data.len());
+    let [file, mode, rest @ ..] = data else { return };
+    let dir = std::env::temp_dir().join("damaged");
+    damage(&dir, usize::from(*file), mode % 2 == 0, rest);
+    if let Ok(reader) = Reader::open(&dir) {
+        let entries = reader.query(&Query { newest_first: mode & 2 != 0, ..Query::default() });
+        assert!(entries.count() < 10_000, "more events than were ever written");
+    }
+    if let Ok(report) = store::verify(&dir, None, &mut |_, _| {}) {
+        report.whole();
+    }
+    // Only an origin of a later version may keep a store shut.
+    if let Err(error) = open(&dir) {
+        assert!(matches!(error, store::Error::Version { .. }), "recovery refused: {error}");
+    }
+});
+
+fn open(dir: &Path) -> Result<Writer, store::Error> {
+    let options = Options { segment_bytes: 4096, block_events: 8, ..Options::default() };
+    Writer::open(dir, [7; 16], 1_000, options).map(|(writer, _)| writer)
+}
+
+fn fill(dir: &Path) -> Result<(), store::Error> {
+    let mut writer = open(dir)?;
+    for number in 0..EVENTS {
+        let event = format!("event {number} cat /etc/passwd");
+        let text: [&[u8]; 2] = [b"cat", b"/etc/passwd"];
+        let keys = Keys {
+            time_ns: 1_000 + number,
+            kind: 0,
+            subject: b"container",
+            user: 0,
+            executable: b"/bin/cat",
+            text: &text,
+        };
+        writer.append(event.as_bytes(), &keys)?;
+        if number % 7 == 0 {
+            writer.commit(&number.to_le_bytes())?;
+        }
+    }
+    writer.commit(b"end")?;
+    writer.tick(1_000_000_000)
+}
+
+fn damage(dir: &Path, chosen: usize, replace: bool, bytes: &[u8]) {
+    if dir.exists() {
+        fs::remove_dir_all(dir).expect("the last store can be removed");
+    }
+    fs::create_dir(dir).expect("a directory can be made");
+    for (at, (name, content)) in FILES.iter().enumerate() {
+        let mut content = content.clone();
+        if at == chosen % FILES.len() {
+            if replace { content = bytes.to_vec() } else { edit(&mut content, bytes) }
+        }
+        fs::write(dir.join(name), content).expect("a file can be written");
+    }
+}
+
+/// Each edit is three bytes of place and one of content.
+fn edit(content: &mut [u8], edits: &[u8]) {
+    for edit in edits.chunks_exact(EDIT_LEN) {
+        let place = edit.iter().take(3).fold(0, |place, byte| place << 8 | usize::from(*byte));
+        if let (Some(length), Some(value)) = (content.len().checked_sub(1), edit.last()) {
+            content[place % (length + 1)] = *value;
+        }
+    }
+}
