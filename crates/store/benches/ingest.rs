@@ -56,7 +56,9 @@ fn exec(number: u64, state: &mut u64) -> Exec {
     bytes.extend_from_slice(&(number * STEP_NS).to_le_bytes());
     bytes.extend_from_slice(&((1000 + number % 30_000) as u32).to_le_bytes());
     bytes.extend_from_slice(&((900 + random % 64) as u32).to_le_bytes());
-    bytes.extend_from_slice(&[0; 24]);
+    bytes.extend_from_slice(&random.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    bytes.extend_from_slice(&(number * STEP_NS + random % 1_000_000).to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
     bytes.extend_from_slice(format!("{:016x}", (number % 10) * 0x1234_5678_9abc).repeat(4).as_bytes());
     bytes.extend_from_slice(executable.as_bytes());
     args.iter().for_each(|arg| bytes.extend_from_slice(arg.as_bytes()));
@@ -76,7 +78,7 @@ fn drop_cache(dir: &Path) {
 fn ask(dir: &Path, what: &str, query: &Query) {
     drop_cache(dir);
     let (start, cpu) = (Instant::now(), cpu_secs());
-    let found = Reader::open(dir).unwrap().query(query).map(|entry| entry.unwrap()).count();
+    let found = Reader::open(dir).unwrap().query(query).filter(|entry| entry.is_ok()).count();
     let (wall, cpu) = (start.elapsed().as_secs_f64() * 1e3, (cpu_secs() - cpu) * 1e3);
     println!("query {what}: {found} found in {wall:.1} ms (cpu {cpu:.1} ms)");
 }
@@ -97,7 +99,7 @@ fn main() {
             let subject = format!("{:064x}", number % 10);
             let text: [&[u8]; 4] = std::array::from_fn(|i| exec.args[i].as_bytes());
             let keys = Keys {
-                time_ns: number * STEP_NS,
+                time_ns: number * STEP_NS + number % 7919,
                 kind: 1,
                 subject: subject.as_bytes(),
                 user: (number % 3) as u32,

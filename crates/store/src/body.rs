@@ -20,11 +20,14 @@ pub(crate) struct Row {
     len: usize,
 }
 
+/// A subject and its attachment, when it has one.
+pub(crate) type Subject = (Vec<u8>, Option<Arc<[u8]>>);
+
 /// A block, taken apart.
 #[derive(Debug)]
 pub(crate) struct Body {
     pub(crate) first_sequence: u64,
-    pub(crate) subjects: Vec<(Vec<u8>, Option<Arc<[u8]>>)>,
+    pub(crate) subjects: Vec<Subject>,
     pub(crate) executables: Vec<Vec<u8>>,
     raw: Vec<u8>,
     rows: Vec<Row>,

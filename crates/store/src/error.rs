@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Everything the store can fail with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(clippy::error_impl_error, reason = "it is `store::Error` wherever it is used")]
 pub enum Error {
     /// Another writer holds the store.
     #[error("opening the store {}: process {pid} is writing to it; stop that one first", dir.display())]

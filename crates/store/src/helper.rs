@@ -16,7 +16,7 @@ pub(crate) enum Job {
     /// Make the segment durable, and then the journal; names for messages.
     Sync(Vec<(File, PathBuf)>),
     /// Write a checkpoint.
-    Checkpoint(Delivery),
+    Checkpoint(Box<Delivery>),
 }
 
 /// How it went; what failed comes back to be done again.

@@ -46,7 +46,7 @@ impl Ledger {
         let Some(Outcome { job, result }) = outcome else { return Ok(()) };
         match job {
             Job::Sync(_) => self.synced = result.is_ok(),
-            Job::Checkpoint(delivery) if result.is_err() => self.undelivered = Some(delivery),
+            Job::Checkpoint(delivery) if result.is_err() => self.undelivered = Some(*delivery),
             Job::Checkpoint(_) => {}
         }
         result
@@ -102,7 +102,7 @@ impl Ledger {
         self.len += RECORD_LEN as u64;
         self.identity.key = next_key;
         if !wait {
-            helper.submit(Job::Checkpoint(delivery));
+            helper.submit(Job::Checkpoint(Box::new(delivery)));
             return Ok(());
         }
         let result = delivery.perform(&self.dir);

@@ -3,7 +3,7 @@
 //! and against the signed states. After a broken place it goes on at the next whole block, so that
 //! a finding names no more than what is broken.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::block::{HEADER_LEN, Header, MAGIC, hash, unpack};
 use crate::error::Error;
@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn segment(&mut self, first: u64, path: &PathBuf, next: Option<u64>) -> Result<(), Error> {
+    fn segment(&mut self, first: u64, path: &Path, next: Option<u64>) -> Result<(), Error> {
         let name = name_of(path);
         self.report.segments += 1;
         let file = match SegmentFile::open(path) {
