@@ -47,8 +47,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.output {
         Format::Table => out.write_all(show(&config, &provenance).as_bytes())?,
         Format::Json => {
-            let origins: serde_json::Map<String, serde_json::Value> =
-                provenance.iter().map(|(path, origin)| (path.to_string(), origin.to_string().into())).collect();
+            let origins: serde_json::Map<String, serde_json::Value> = provenance
+                .iter()
+                .map(|(path, origin)| (path.to_string(), origin.to_string().into()))
+                .collect();
             writeln!(out, "{}", json!({ "config": config, "origins": origins }))?;
         }
     }

@@ -69,7 +69,13 @@ impl Line {
         Line { name: name.to_string(), state: State::Ok, detail: detail.into(), consequence, advice }
     }
 
-    pub(crate) fn bad(name: &str, state: State, detail: impl Into<String>, consequence: &str, advice: &str) -> Line {
+    pub(crate) fn bad(
+        name: &str,
+        state: State,
+        detail: impl Into<String>,
+        consequence: &str,
+        advice: &str,
+    ) -> Line {
         let (consequence, advice) = (consequence.to_string(), advice.to_string());
         Line { name: name.to_string(), state, detail: detail.into(), consequence, advice }
     }

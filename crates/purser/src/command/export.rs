@@ -46,8 +46,25 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration";
 
 const COLUMNS: [&str; 20] = [
-    "sequence", "time", "action", "container_id", "container_name", "image", "pid", "entity_id", "parent_entity_id",
-    "uid", "euid", "executable", "args", "working_directory", "exit_code", "signal", "duration_ns", "error", "lost",
+    "sequence",
+    "time",
+    "action",
+    "container_id",
+    "container_name",
+    "image",
+    "pid",
+    "entity_id",
+    "parent_entity_id",
+    "uid",
+    "euid",
+    "executable",
+    "args",
+    "working_directory",
+    "exit_code",
+    "signal",
+    "duration_ns",
+    "error",
+    "lost",
     "message",
 ];
 
@@ -126,7 +143,9 @@ fn values(row: &Row) -> [Cow<'_, str>; 20] {
     };
     let cells = cells(&event.body);
     let of = |number: Option<u32>| Cow::Owned(number.map_or(String::new(), |number| number.to_string()));
-    let id = |key: Option<event::ProcessKey>| Cow::Owned(key.map_or(String::new(), |key| key.entity_id(&event.boot_id)));
+    let id = |key: Option<event::ProcessKey>| {
+        Cow::Owned(key.map_or(String::new(), |key| key.entity_id(&event.boot_id)))
+    };
     [
         Cow::Owned(row.sequence.to_string()),
         Cow::Owned(document::rfc3339(event.time_ns)),
@@ -199,13 +218,18 @@ mod tests {
     #[test]
     fn columns_hold_what_they_say() {
         let row = sample::exec(5, 7, 1, &[b"sh", b"-c", b"a,\"b\""]);
-        let at = |name: &str| values(&row)[COLUMNS.iter().position(|column| *column == name).unwrap()].to_string();
+        let at =
+            |name: &str| values(&row)[COLUMNS.iter().position(|column| *column == name).unwrap()].to_string();
         assert_eq!(at("args"), r#"["sh","-c","a,\"b\""]"#);
         assert_eq!(at("action"), "exec");
         assert_eq!(at("container_name"), "demo-1");
         assert_eq!(at("pid"), "7");
         let row = sample::exit(9, 7, 0, 9, 1_500);
-        let at = |name: &str| values(&row)[COLUMNS.iter().position(|column| *column == name).unwrap()].to_string();
-        assert_eq!((at("signal"), at("exit_code"), at("duration_ns")), ("SIGKILL".into(), String::new(), "1500".into()));
+        let at =
+            |name: &str| values(&row)[COLUMNS.iter().position(|column| *column == name).unwrap()].to_string();
+        assert_eq!(
+            (at("signal"), at("exit_code"), at("duration_ns")),
+            ("SIGKILL".into(), String::new(), "1500".into())
+        );
     }
 }

@@ -16,6 +16,7 @@ const CANDIDATES_SHOWN: usize = 10;
 
 /// Which events.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Only this container: a name, a glob of names, an id or the start of one.
     #[arg(long, value_name = "CONTAINER")]
@@ -90,7 +91,9 @@ impl Args {
             Some(text) => Some(Arc::new(resolve(text, archive, following)?)),
             None => None,
         };
-        let bytes = |text: &Option<String>| text.as_ref().filter(|text| !text.is_empty()).map(|text| text.clone().into_bytes());
+        let bytes = |text: &Option<String>| {
+            text.as_ref().filter(|text| !text.is_empty()).map(|text| text.clone().into_bytes())
+        };
         Ok(Filter {
             wanted,
             since_ns,
@@ -108,8 +111,11 @@ impl Args {
 fn resolve(text: &str, archive: &Archive, following: bool) -> anyhow::Result<Wanted> {
     let glob = Glob::new(text).map_err(|wrong| Usage(format!("--container: {wrong}")))?;
     let known = archive.containers()?;
-    let named: BTreeSet<String> =
-        known.iter().filter(|(_, container)| glob.matches(&container.name)).map(|(id, _)| id.clone()).collect();
+    let named: BTreeSet<String> = known
+        .iter()
+        .filter(|(_, container)| glob.matches(&container.name))
+        .map(|(id, _)| id.clone())
+        .collect();
     let mut wanted = Wanted { text: text.to_string(), glob: Some(glob), ids: named, open: following };
     if !wanted.ids.is_empty() {
         return Ok(wanted);
@@ -256,7 +262,9 @@ fn has_program(body: &Body, wanted: &[u8]) -> bool {
 fn has_text(body: &Body, text: &[u8]) -> bool {
     match body {
         Body::Exec(exec) | Body::Running(exec) => exec_has(exec, text),
-        Body::ExecFailed(failed) => contains(&failed.args.join(&b' '), text) || contains(&failed.filename, text),
+        Body::ExecFailed(failed) => {
+            contains(&failed.args.join(&b' '), text) || contains(&failed.filename, text)
+        }
         Body::Exit(exit) => contains(&exit.executable, text),
         Body::Gap(gap) => contains(gap.detail.as_bytes(), text),
         Body::Agent(agent) => contains(agent.message.as_bytes(), text),

@@ -31,6 +31,7 @@ use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::table::harmless;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 
 /// Records every command run in every container of this host.
@@ -77,7 +78,18 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    main_as(Cli::try_parse())
+}
+
+/// Runs a command of this program inside this process, without the program's name in front.
+pub(crate) fn main_with(arguments: &[OsString]) -> Exit {
+    main_as(Cli::try_parse_from(
+        std::iter::once(OsStr::new("purser")).chain(arguments.iter().map(OsString::as_os_str)),
+    ))
+}
+
+fn main_as(parsed: Result<Cli, clap::Error>) -> Exit {
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return wrong_usage(&error),
     };
@@ -124,7 +136,10 @@ fn wrong_usage(error: &clap::Error) -> Exit {
 
 /// A reader that has seen enough is no failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|io| io.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn complain(error: &anyhow::Error) -> Exit {
@@ -147,7 +162,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref::<ControlError>() {
         Some(ControlError::NoAgent { .. }) => return Some("start one with: purser run"),
         Some(ControlError::Denied { .. }) => return Some("run it as root"),
-        Some(ControlError::TimedOut { .. }) => return Some("the agent is busy or stuck; purser log --kind agent may tell more"),
+        Some(ControlError::TimedOut { .. }) => {
+            return Some("the agent is busy or stuck; purser log --kind agent may tell more");
+        }
         _ => {}
     }
     let io = cause.downcast_ref::<io::Error>()?;

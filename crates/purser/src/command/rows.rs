@@ -37,7 +37,8 @@ pub(crate) struct Part {
 
 impl Archive {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Archive> {
-        let reader = store::Reader::open(dir).with_context(|| format!("opening the store {}", dir.display()))?;
+        let reader =
+            store::Reader::open(dir).with_context(|| format!("opening the store {}", dir.display()))?;
         Ok(Archive { reader, dir: dir.to_path_buf(), damaged: Arc::default() })
     }
 
@@ -119,7 +120,10 @@ impl Decoder {
     fn row(&mut self, entry: &store::Entry) -> Option<Row> {
         let Ok(event) = codec::decode(&entry.event) else {
             if self.unreadable == 0 {
-                say(&format!("purser: event {} cannot be read by this version; purser verify tells more", entry.sequence));
+                say(&format!(
+                    "purser: event {} cannot be read by this version; purser verify tells more",
+                    entry.sequence
+                ));
             }
             self.unreadable += 1;
             self.damaged.store(true, Ordering::Relaxed);

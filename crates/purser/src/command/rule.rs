@@ -119,7 +119,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 
 fn expiry(text: &str) -> Result<u64, Usage> {
     let secs = when::ago(text).and_then(|ago| u64::try_from(ago.as_secs()).ok());
-    secs.filter(|&secs| secs > 0).ok_or_else(|| Usage(format!("--for: {text:?} is no length of time; write 90s, 10m, 2h or 1d")))
+    secs.filter(|&secs| secs > 0)
+        .ok_or_else(|| Usage(format!("--for: {text:?} is no length of time; write 90s, 10m, 2h or 1d")))
 }
 
 impl Add {
@@ -163,7 +164,11 @@ impl List {
 
 fn table(rules: &[RuleState], out: &mut impl Write) -> io::Result<()> {
     let width = rules.iter().map(|state| state.rule.name.chars().count()).max().unwrap_or(0).max(4);
-    writeln!(out, "{:<width$}  {:<6}  {:>12}  {:<8}  {:>8}  CONDITIONS", "NAME", "ACTION", "HITS", "FROM", "EXPIRES")?;
+    writeln!(
+        out,
+        "{:<width$}  {:<6}  {:>12}  {:<8}  {:>8}  CONDITIONS",
+        "NAME", "ACTION", "HITS", "FROM", "EXPIRES"
+    )?;
     for state in rules {
         let from = match state.source {
             RuleSource::Config => "config",
@@ -172,7 +177,11 @@ fn table(rules: &[RuleState], out: &mut impl Write) -> io::Result<()> {
         let expires = state.expires_in_secs.map_or("never".to_string(), |secs| format!("{secs} s"));
         let (name, conditions) = (harmless(&state.rule.name), state.rule.conditions());
         let (action, hits) = (state.rule.action.word(), grouped(state.hits));
-        writeln!(out, "{name:<width$}  {action:<6}  {hits:>12}  {from:<8}  {expires:>8}  {}", harmless(&conditions))?;
+        writeln!(
+            out,
+            "{name:<width$}  {action:<6}  {hits:>12}  {from:<8}  {expires:>8}  {}",
+            harmless(&conditions)
+        )?;
     }
     Ok(())
 }

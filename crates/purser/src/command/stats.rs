@@ -48,7 +48,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Format::Json => json(&before, &mut out)?,
     }
     out.flush()?;
-    while args.watch {
+    if !args.watch {
+        return Ok(Exit::Success);
+    }
+    loop {
         let taken = Instant::now();
         std::thread::sleep(INTERVAL);
         let stats = look(&store)?;
@@ -64,11 +67,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         out.flush()?;
         before = stats;
     }
-    Ok(Exit::Success)
 }
 
 fn look(store: &Path) -> anyhow::Result<Stats> {
-    let mut stats = ask(store, &Request::Stats)?.stats.context("the agent gave an answer without counters")?;
+    let mut stats =
+        ask(store, &Request::Stats)?.stats.context("the agent gave an answer without counters")?;
     stats.containers.sort_by(|a, b| b.execs.cmp(&a.execs).then_with(|| a.id.cmp(&b.id)));
     Ok(stats)
 }
@@ -107,7 +110,12 @@ fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> 
         writeln!(out, "ring {:<8} {used} of {size}", harmless(&ring.name))?;
     }
     let (events, size) = (grouped(stats.events), bytes(stats.store_bytes));
-    writeln!(out, "store {events} events, {size}; {} gaps, {} events lost", grouped(stats.gaps), grouped(stats.lost))
+    writeln!(
+        out,
+        "store {events} events, {size}; {} gaps, {} events lost",
+        grouped(stats.gaps),
+        grouped(stats.lost)
+    )
 }
 
 fn line(one: &ContainerStats, change: Option<(u64, f64)>, out: &mut impl Write) -> io::Result<()> {

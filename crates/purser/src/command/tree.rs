@@ -55,7 +55,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     }
     if forest.left_out > 0 {
         let (shown, left) = (grouped(PROCESSES_LIMIT as u64), grouped(forest.left_out));
-        say(&format!("purser: the tree shows the first {shown} processes; {left} execs are not in it; narrow it with --since or --container"));
+        say(&format!(
+            "purser: the tree shows the first {shown} processes; {left} execs are not in it; narrow it with --since or --container"
+        ));
         return Ok(Exit::Problem);
     }
     Ok(archive.exit())
@@ -79,9 +81,7 @@ fn draw(forest: &Forest) -> std::io::Result<()> {
 
 fn lines(forest: &Forest) -> std::io::Result<()> {
     let mut out = output::stdout();
-    forest.walk(|_, node, above| {
-        writeln!(out, "{}", line(node, above))
-    })?;
+    forest.walk(|_, node, above| writeln!(out, "{}", line(node, above)))?;
     out.flush()
 }
 

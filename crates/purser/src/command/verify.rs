@@ -76,7 +76,9 @@ fn key(text: &str) -> Result<[u8; 32], Usage> {
     if let Some(key) = hex(text) {
         return Ok(key);
     }
-    let wrong = |why: String| Usage(format!("--key {text:?} is neither 64 hexadecimal digits nor a file with them: {why}"));
+    let wrong = |why: String| {
+        Usage(format!("--key {text:?} is neither 64 hexadecimal digits nor a file with them: {why}"))
+    };
     let mut content = String::new();
     let file = std::fs::File::open(text).map_err(|error| wrong(error.to_string()))?;
     file.take(256).read_to_string(&mut content).map_err(|error| wrong(error.to_string()))?;

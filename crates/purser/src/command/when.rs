@@ -98,7 +98,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_a_hint() {
-        for text in ["", "10", "m", "ten minutes", "-5m", "10y", "2026-13-01", "25:00", "99999999999999999999d", "5é"] {
+        for text in
+            ["", "10", "m", "ten minutes", "-5m", "10y", "2026-13-01", "25:00", "99999999999999999999d", "5é"]
+        {
             let error = parse(text, &now()).unwrap_err();
             assert!(error.contains("write 10m"), "{text}: {error}");
         }

@@ -21,8 +21,14 @@ pub const KEYS: &[Key] = &[
     key("agent.log_level", "What the agent tells about itself: error, warn, info, debug or trace."),
     key("capture.env", "Environment variables recorded with an exec: at most 16 names of at most 64 bytes."),
     key("capture.failed", "Whether refused execs are recorded."),
-    key("capture.ring_mib", "Ring between kernel and agent for events, in MiB: a power of two from 1 to 256."),
-    key("capture.bulk_ring_mib", "Ring for long arguments and environments, in MiB: a power of two from 1 to 256."),
+    key(
+        "capture.ring_mib",
+        "Ring between kernel and agent for events, in MiB: a power of two from 1 to 256.",
+    ),
+    key(
+        "capture.bulk_ring_mib",
+        "Ring for long arguments and environments, in MiB: a power of two from 1 to 256.",
+    ),
     key("scope.include", "What is recorded: \"container\", \"host\" or both."),
     key("scope.names", "Only containers with one of these names, as globs; none given means all."),
     key("scope.exclude_names", "Never containers with one of these names, as globs."),
@@ -46,7 +52,10 @@ pub const KEYS: &[Key] = &[
     key("store.segment_mib", "Size at which a segment is sealed, in MiB: 1 to 1024."),
     key("store.retain_age", "Segments older than this are removed; \"none\" keeps them."),
     key("store.retain_bytes", "The oldest segments are removed above this size; \"none\" keeps them."),
-    key("store.disk_full", "On a full disk \"block\" holds events back, \"reserve\" first uses up reserve_mib, \"drop_oldest\" removes old segments."),
+    key(
+        "store.disk_full",
+        "On a full disk \"block\" holds events back, \"reserve\" first uses up reserve_mib, \"drop_oldest\" removes old segments.",
+    ),
     key("store.reserve_mib", "Space kept free for the last words on a full disk, in MiB: 0 to 1024."),
     key("store.checkpoint_secs", "Seconds between signed checkpoints: 1 to 3600."),
     key("runtimes.docker_socket", "Docker's API socket."),

@@ -16,7 +16,8 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-const AGE_UNITS: [(&str, u64); 5] = [("w", 7 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+/// In the order in which they are tried for printing: days say more than weeks.
+const AGE_UNITS: [(&str, u64); 5] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1), ("w", 7 * 86_400)];
 
 /// A number of bytes, or no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +57,9 @@ impl TryFrom<String> for Size {
     type Error = String;
 
     fn try_from(text: String) -> Result<Size, String> {
-        read(&text, &SIZE_UNITS)
-            .map(Size)
-            .ok_or_else(|| format!("{text:?} is no size; write a number and a unit, such as \"10GiB\", or \"none\""))
+        read(&text, &SIZE_UNITS).map(Size).ok_or_else(|| {
+            format!("{text:?} is no size; write a number and a unit, such as \"10GiB\", or \"none\"")
+        })
     }
 }
 
@@ -86,8 +87,8 @@ fn read(text: &str, units: &[(&str, u64)]) -> Option<Option<u64>> {
 
 fn write(f: &mut fmt::Formatter<'_>, value: Option<u64>, units: &[(&str, u64)]) -> fmt::Result {
     let Some(value) = value else { return f.write_str("none") };
-    let exact = units.iter().find(|(_, factor)| value != 0 && value % factor == 0);
-    match exact.or(units.last()) {
+    let fits = |factor: u64| factor == 1 || (value != 0 && value.is_multiple_of(factor));
+    match units.iter().find(|(_, factor)| fits(*factor)) {
         Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
         None => write!(f, "{value}"),
     }
@@ -147,6 +148,9 @@ mod tests {
             assert!(secs(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Age::of_secs(2_592_000).to_string(), "30d");
+        assert_eq!(Age::of_secs(604_800).to_string(), "7d");
         assert_eq!(Age::of_secs(90).to_string(), "90s");
+        assert_eq!(Age::of_secs(0).to_string(), "0s");
+        assert_eq!(secs("2w"), Ok(Some(1_209_600)));
     }
 }

@@ -85,7 +85,10 @@ impl Rule {
         if self.name.is_empty() || self.name.len() > NAME_LIMIT || !self.name.bytes().all(plain) {
             return wrong(
                 "name",
-                format!("a rule's name is 1 to {NAME_LIMIT} letters, digits, '-', '_' or '.', not {:?}", self.name),
+                format!(
+                    "a rule's name is 1 to {NAME_LIMIT} letters, digits, '-', '_' or '.', not {:?}",
+                    self.name
+                ),
             );
         }
         for (key, value) in [("executable", &self.executable), ("parent", &self.parent)] {
@@ -94,12 +97,18 @@ impl Rule {
                 return wrong(key, format!("{path:?} is not an absolute path"));
             }
             if path.len() > PATH_LIMIT {
-                return wrong(key, format!("the path has {} bytes; at most {PATH_LIMIT} can be compared", path.len()));
+                return wrong(
+                    key,
+                    format!("the path has {} bytes; at most {PATH_LIMIT} can be compared", path.len()),
+                );
             }
         }
         if let Some(argv0) = &self.argv0 {
             if argv0.len() > ARGV0_LIMIT {
-                return wrong("argv0", format!("{} bytes; at most {ARGV0_LIMIT} can be compared", argv0.len()));
+                return wrong(
+                    "argv0",
+                    format!("{} bytes; at most {ARGV0_LIMIT} can be compared", argv0.len()),
+                );
             }
             if argv0.contains('\0') {
                 return wrong("argv0", "an argument cannot hold a zero byte".to_string());
@@ -108,7 +117,10 @@ impl Rule {
         if !self.has_condition() {
             return wrong(
                 "name",
-                format!("rule {:?} has no condition; give container, image, uid, executable, argv0 or parent", self.name),
+                format!(
+                    "rule {:?} has no condition; give container, image, uid, executable, argv0 or parent",
+                    self.name
+                ),
             );
         }
         Ok(())

@@ -56,7 +56,9 @@ fn header(text: &mut String, header: &str) {
 
 fn lines(text: &mut String, section: &str, path: &str, item: &Value, provenance: &Provenance) {
     for key in KEYS {
-        let Some(name) = key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let Some(name) = key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
         let Some(value) = item.get(name) else { continue };
         let line = format!("{name} = {value}");
         let origin = provenance.of(&format!("{path}.{name}"));

@@ -71,15 +71,23 @@ fn errors_name_line_and_column() {
     assert!(message("[store]\nretain_age = \"long\"\n").contains("\"long\" is no length of time"));
     assert!(message("[store]\nretain_age = \"long\"\n").starts_with("purser.toml:2:14: "));
     assert!(message("[capture]\nenv = [\"A\", \"B=C\"]\n").starts_with("purser.toml:2:13: \"B=C\""));
-    assert!(message("[agent]\nstore = \"here\"\n").starts_with("purser.toml:2:1: \"here\" is not an absolute"));
+    assert!(
+        message("[agent]\nstore = \"here\"\n").starts_with("purser.toml:2:1: \"here\" is not an absolute")
+    );
     assert!(message("[scope]\ninclude = []\n").contains("nothing would be recorded"));
     assert!(message("[store]\ndisk_full = \"panic\"\n").contains("drop_oldest"));
 }
 
 #[test]
 fn unknown_keys_name_the_nearest_one() {
-    assert_eq!(message("[agent]\nstroe = \"/x\"\n"), "purser.toml:2:1: unknown key \"stroe\" in [agent]; did you mean \"store\"?");
-    assert_eq!(message("[captur]\nenv = []\n"), "purser.toml:1:2: unknown key \"captur\"; did you mean \"capture\"?");
+    assert_eq!(
+        message("[agent]\nstroe = \"/x\"\n"),
+        "purser.toml:2:1: unknown key \"stroe\" in [agent]; did you mean \"store\"?"
+    );
+    assert_eq!(
+        message("[captur]\nenv = []\n"),
+        "purser.toml:1:2: unknown key \"captur\"; did you mean \"capture\"?"
+    );
     assert_eq!(
         message("[agent]\nsegment_mib = 3\n"),
         "purser.toml:2:1: unknown key \"segment_mib\" in [agent]; it belongs in [store]"
@@ -88,8 +96,13 @@ fn unknown_keys_name_the_nearest_one() {
         message("[agent]\nqqqqqqqqqqqqqqqq = 3\n"),
         "purser.toml:2:1: unknown key \"qqqqqqqqqqqqqqqq\" in [agent]; known here: store, log_level"
     );
-    let rule = "[[rule]]\nname = \"a\"\nuid = 0\naction = \"ignore\"\n[[rule]]\nname = \"b\"\nexecutabel = \"/x\"\n";
-    assert!(message(rule).starts_with("purser.toml:7:1: unknown key \"executabel\" in [rule]; did you mean \"executable\""));
+    let rule =
+        "[[rule]]\nname = \"a\"\nuid = 0\naction = \"ignore\"\n[[rule]]\nname = \"b\"\nexecutabel = \"/x\"\n";
+    assert!(
+        message(rule).starts_with(
+            "purser.toml:7:1: unknown key \"executabel\" in [rule]; did you mean \"executable\""
+        )
+    );
 }
 
 #[test]
@@ -103,7 +116,9 @@ fn rules_are_checked_where_they_stand() {
     let many: String =
         (0..65).map(|i| format!("[[rule]]\nname = \"r{i}\"\nuid = {i}\naction = \"count\"\n")).collect();
     assert!(message(&many).ends_with("65 rules; at most 64"));
-    assert!(message("[[rule]]\nname = \"a\"\nuid = -1\naction = \"count\"\n").starts_with("purser.toml:3:7: "));
+    assert!(
+        message("[[rule]]\nname = \"a\"\nuid = -1\naction = \"count\"\n").starts_with("purser.toml:3:7: ")
+    );
 }
 
 #[test]
@@ -148,7 +163,7 @@ fn shown_with_origins_and_read_again() {
     provenance.set_flag("agent.store", "--store");
     let text = show(&config, &provenance);
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().to_string();
-    assert_eq!(line("store ="), "store = \"/elsewhere\"                             # --store");
+    assert_eq!(line("store ="), "store = \"/elsewhere\"                              # --store");
     assert!(line("env =").ends_with("# /etc/p.toml:5"));
     assert!(line("failed =").ends_with("# default"));
     assert!(line("argv0 =").ends_with("# /etc/p.toml:17"));

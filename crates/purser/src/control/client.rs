@@ -98,8 +98,7 @@ fn told(store: &Path, source: io::Error, patience: Duration) -> ControlError {
 }
 
 fn dial(store: &Path, patience: Duration) -> io::Result<UnixStream> {
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // A full queue of callers makes connect() wait; the send timeout ends that wait.
     set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
     let path = store.join(SOCKET_NAME);

@@ -125,7 +125,14 @@ impl Painter {
             _ => ending.text(),
         };
         let user = user(&exec.process);
-        self.paint(&Parts { time_ns: row.event.time_ns, name: name(row), command: text, user, result, mood: ending.mood() })
+        self.paint(&Parts {
+            time_ns: row.event.time_ns,
+            name: name(row),
+            command: text,
+            user,
+            result,
+            mood: ending.mood(),
+        })
     }
 
     fn failed(&mut self, row: &Row, failed: &ExecFailed) -> String {
@@ -164,7 +171,14 @@ impl Painter {
 
     fn plain(&mut self, row: &Row, command: String) -> String {
         let (user, result) = (String::new(), String::new());
-        self.paint(&Parts { time_ns: row.event.time_ns, name: name(row), command, user, result, mood: Mood::Quiet })
+        self.paint(&Parts {
+            time_ns: row.event.time_ns,
+            name: name(row),
+            command,
+            user,
+            result,
+            mood: Mood::Quiet,
+        })
     }
 
     fn loud(&mut self, row: &Row, text: &str) -> String {
@@ -178,7 +192,8 @@ impl Painter {
         if let Some(&depth) = self.depths.get(identity) {
             return depth;
         }
-        let above = self.depths.get(&(boot, process.parent)).or_else(|| self.depths.get(&(boot, process.ancestor)));
+        let above =
+            self.depths.get(&(boot, process.parent)).or_else(|| self.depths.get(&(boot, process.ancestor)));
         above.map_or(0, |depth| (depth + 1).min(DEPTH_LIMIT))
     }
 
@@ -238,13 +253,14 @@ pub(super) fn exec_text(exec: &Exec, limit: usize) -> String {
 
 /// Marks worth a look. Arguments cannot forge them: brackets in arguments are quoted.
 pub(super) fn marks(exec: &Exec) -> String {
-    let told =
-        flags::MEMFD | flags::DELETED | flags::RAISED | flags::ARGS_CUT | flags::RUNTIME_INIT | flags::PATH_CUT;
-    let words: Vec<&str> = flags::WORDS
-        .iter()
-        .filter(|(bit, _)| exec.flags & told & bit != 0)
-        .map(|(_, word)| *word)
-        .collect();
+    let told = flags::MEMFD
+        | flags::DELETED
+        | flags::RAISED
+        | flags::ARGS_CUT
+        | flags::RUNTIME_INIT
+        | flags::PATH_CUT;
+    let words: Vec<&str> =
+        flags::WORDS.iter().filter(|(bit, _)| exec.flags & told & bit != 0).map(|(_, word)| *word).collect();
     if words.is_empty() { String::new() } else { format!(" [{}]", words.join(" ")) }
 }
 

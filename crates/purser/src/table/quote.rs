@@ -77,7 +77,11 @@ pub(crate) fn command<'a>(args: impl IntoIterator<Item = &'a [u8]>, limit: usize
 
 /// A name or a sentence that is not ours: as it is, with everything invisible spelled out.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_visible) { Cow::Borrowed(text) } else { Cow::Owned(escaped(text.as_bytes(), false)) }
+    if text.chars().all(is_visible) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(escaped(text.as_bytes(), false))
+    }
 }
 
 fn escaped(bytes: &[u8], quoted: bool) -> String {

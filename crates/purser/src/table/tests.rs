@@ -44,7 +44,8 @@ fn every_kind_has_its_line() {
     text += &painter.line(&exit(2, 6, 3, 0, 2_000_000_000), &Ending::Open);
     text += &painter.line(&exit(3, 6, 0, 9, 65_000_000_000), &Ending::Open);
     text += &painter.line(&gap(4, 12), &Ending::Open);
-    let agent = Agent { action: "agent_start".into(), message: "recording\u{1b}[2J".into(), version: "0.1.0".into() };
+    let agent =
+        Agent { action: "agent_start".into(), message: "recording\u{1b}[2J".into(), version: "0.1.0".into() };
     text += &painter.line(&row(5, "", Body::Agent(agent)), &Ending::Open);
     assert_eq!(
         text,
@@ -60,13 +61,17 @@ fn every_kind_has_its_line() {
 
 #[test]
 fn hostile_arguments_and_names_stay_on_their_line() {
-    let mut hostile = exec(1, 5, 1, &[b"sh", b"\x1b]0;owned\x07\n07:02:11 demo-1 ls", b"\xff", "\u{202e}".as_bytes()]);
+    let mut hostile =
+        exec(1, 5, 1, &[b"sh", b"\x1b]0;owned\x07\n07:02:11 demo-1 ls", b"\xff", "\u{202e}".as_bytes()]);
     if let Body::Exec(exec) = &mut hostile.event.body {
         exec.flags = flags::MEMFD | flags::DELETED;
         exec.process.euid = 7;
     }
     let mut named = exec(2, 6, 1, &[b"[memfd]"]);
-    named.container = Some(std::sync::Arc::new(event::Container { name: "web\u{1b}c\n\u{200b}".into(), ..Default::default() }));
+    named.container = Some(std::sync::Arc::new(event::Container {
+        name: "web\u{1b}c\n\u{200b}".into(),
+        ..Default::default()
+    }));
     let mut painter = painter();
     let text = painter.line(&hostile, &OK) + &painter.line(&named, &OK);
     assert_eq!(
@@ -85,7 +90,10 @@ fn other_days_carry_their_date_and_colours_are_only_wrapped_around() {
     look.colour = true;
     let mut painter = Painter::new(look);
     let text = painter.line(&exec(532, 10, 1, &[b"ls"]), &OK);
-    assert!(text.starts_with("\u{1b}[2m2026-01-31 07:02:11.532\u{1b}[0m  \u{1b}[36mdemo-1\u{1b}[0m   ls "), "{text:?}");
+    assert!(
+        text.starts_with("\u{1b}[2m2026-01-31 07:02:11.532\u{1b}[0m  \u{1b}[36mdemo-1\u{1b}[0m   ls "),
+        "{text:?}"
+    );
     assert!(text.ends_with("\u{1b}[32mok 3.1ms\u{1b}[0m\n"), "{text:?}");
 }
 

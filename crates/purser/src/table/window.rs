@@ -59,7 +59,9 @@ impl Window {
     /// The oldest row, whatever it waits for.
     pub(crate) fn pop(&mut self) -> Option<(Row, Ending)> {
         let held = self.held.pop_front()?;
-        if held.waits && let Some(identity) = held.row.identity() {
+        if held.waits
+            && let Some(identity) = held.row.identity()
+        {
             self.waiting.remove(&identity);
         }
         self.gone += 1;

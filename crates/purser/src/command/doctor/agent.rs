@@ -23,7 +23,13 @@ fn running(status: &Status) -> Line {
         return Line::ok("agent", detail);
     }
     let consequence = format!("this is version {}: some commands may not fit", env!("CARGO_PKG_VERSION"));
-    Line::bad("agent", State::Degraded, detail, &consequence, "exchange it without loss: purser stop --keep, purser run")
+    Line::bad(
+        "agent",
+        State::Degraded,
+        detail,
+        &consequence,
+        "exchange it without loss: purser stop --keep, purser run",
+    )
 }
 
 fn bad(detail: &str) -> Line {
@@ -37,7 +43,12 @@ mod tests {
 
     #[test]
     fn another_version_is_said() {
-        let status = |version: &str| Status { version: version.to_string(), uptime_secs: 61, pid: 7, ..Status::default() };
+        let status = |version: &str| Status {
+            version: version.to_string(),
+            uptime_secs: 61,
+            pid: 7,
+            ..Status::default()
+        };
         assert_eq!(running(&status("0.0.0")).state, State::Degraded);
         let line = running(&status(env!("CARGO_PKG_VERSION")));
         assert_eq!(line.state, State::Ok);

@@ -16,8 +16,20 @@ pub(super) fn check() -> Vec<Line> {
     vec![
         version(&release),
         btf(Path::new("/sys/kernel/btf/vmlinux")),
-        file_system(&mounts, "bpf", "bpffs", "records of the time without an agent are lost", "mount -t bpf bpf /sys/fs/bpf"),
-        file_system(&mounts, "tracefs", "tracefs", "refused execs are not recorded", "mount -t tracefs tracefs /sys/kernel/tracing"),
+        file_system(
+            &mounts,
+            "bpf",
+            "bpffs",
+            "records of the time without an agent are lost",
+            "mount -t bpf bpf /sys/fs/bpf",
+        ),
+        file_system(
+            &mounts,
+            "tracefs",
+            "tracefs",
+            "refused execs are not recorded",
+            "mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
         cgroups(),
         clock(SystemTime::now()),
     ]
@@ -92,7 +104,13 @@ fn clock(now: SystemTime) -> Line {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     if since_1970 < CLOCK_FLOOR {
         let detail = format!("{} s after 1970", since_1970.as_secs());
-        return Line::bad("clock", State::Degraded, detail, "events carry wrong times", "set the clock; run an NTP client");
+        return Line::bad(
+            "clock",
+            State::Degraded,
+            detail,
+            "events carry wrong times",
+            "set the clock; run an NTP client",
+        );
     }
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     match std::fs::read_to_string(source) {

@@ -39,7 +39,13 @@ fn user(euid: u32) -> Line {
         return Line::ok("root", "uid 0");
     }
     let detail = format!("uid {euid}");
-    Line::bad("root", State::Missing, detail, "the kernel lets only root watch all containers", "run it as root")
+    Line::bad(
+        "root",
+        State::Missing,
+        detail,
+        "the kernel lets only root watch all containers",
+        "run it as root",
+    )
 }
 
 fn effective(status: &str) -> Option<u64> {
@@ -67,7 +73,9 @@ fn memory_lock() -> Line {
     match limit {
         None => Line::ok("locked memory", "unlimited"),
         // Maps count against the cgroup since Linux 5.11, which is older than what is needed.
-        Some(bytes) => Line::ok("locked memory", format!("{} KiB; not needed since Linux 5.11", bytes / 1_024)),
+        Some(bytes) => {
+            Line::ok("locked memory", format!("{} KiB; not needed since Linux 5.11", bytes / 1_024))
+        }
     }
 }
 
@@ -96,7 +104,10 @@ mod tests {
         assert_eq!(effective("nothing"), None);
         assert_eq!(capabilities(Some(0x1ff_ffff_ffff)).state, State::Ok);
         let without_resource = capabilities(Some(0x1ff_ffff_ffff & !(1 << 24)));
-        assert_eq!((without_resource.state, without_resource.detail.as_str()), (State::Degraded, "without CAP_SYS_RESOURCE"));
+        assert_eq!(
+            (without_resource.state, without_resource.detail.as_str()),
+            (State::Degraded, "without CAP_SYS_RESOURCE")
+        );
         assert_eq!(capabilities(Some(0)).state, State::Missing);
         assert_eq!(capabilities(None).state, State::Missing);
         assert_eq!((user(0).state, user(1000).state), (State::Ok, State::Missing));

@@ -38,7 +38,13 @@ pub(super) fn check(store: &Path) -> Vec<Line> {
         Ok(metadata) if metadata.is_dir() => metadata,
         Ok(_) => {
             let detail = format!("{} is not a directory", store.display());
-            return vec![Line::bad("store", State::Missing, detail, "nothing can be kept", "name another with --store")];
+            return vec![Line::bad(
+                "store",
+                State::Missing,
+                detail,
+                "nothing can be kept",
+                "name another with --store",
+            )];
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return vec![absent(store)],
         Err(error) => {
@@ -56,7 +62,13 @@ fn absent(store: &Path) -> Line {
         Some(Ok(())) => Line::ok("store", format!("{} will be made", store.display())),
         _ => {
             let detail = format!("{} cannot be made", store.display());
-            Line::bad("store", State::Missing, detail, "nothing can be kept", "run it as root, or name another with --store")
+            Line::bad(
+                "store",
+                State::Missing,
+                detail,
+                "nothing can be kept",
+                "run it as root, or name another with --store",
+            )
         }
     }
 }
@@ -65,12 +77,24 @@ fn directory(store: &Path, mode: u32, owner: u32) -> Line {
     let place = store.display();
     if access(store, Access::WRITE_OK | Access::READ_OK | Access::EXEC_OK).is_err() {
         let detail = format!("{place} is read-only, or not ours");
-        return Line::bad("store", State::Missing, detail, "nothing can be kept", "run it as root on a writable disk");
+        return Line::bad(
+            "store",
+            State::Missing,
+            detail,
+            "nothing can be kept",
+            "run it as root on a writable disk",
+        );
     }
     if mode & 0o077 != 0 {
         let detail = format!("{place} has mode {mode:04o}");
         let advice = format!("run chmod 0700 {place}");
-        return Line::bad("store", State::Degraded, detail, "others can read what was run, or change it", &advice);
+        return Line::bad(
+            "store",
+            State::Degraded,
+            detail,
+            "others can read what was run, or change it",
+            &advice,
+        );
     }
     Line::ok("store", format!("{place} mode {mode:04o} owner uid {owner}"))
 }
@@ -82,11 +106,19 @@ fn space(store: &Path) -> Line {
             if free < FREE_FLOOR {
                 let detail = format!("{} free", bytes(free));
                 let advice = "free some, or lower retain_bytes in [store]";
-                return Line::bad("disk", State::Degraded, detail, "the record will soon stop or lose its beginning", advice);
+                return Line::bad(
+                    "disk",
+                    State::Degraded,
+                    detail,
+                    "the record will soon stop or lose its beginning",
+                    advice,
+                );
             }
             Line::ok("disk", format!("{} free", bytes(free)))
         }
-        Err(errno) => Line::bad("disk", State::Degraded, errno.to_string(), "free space is not known", "see df"),
+        Err(errno) => {
+            Line::bad("disk", State::Degraded, errno.to_string(), "free space is not known", "see df")
+        }
     }
 }
 

@@ -16,7 +16,12 @@ const WINDOW_LIMIT: usize = 4_096;
 const LOOKAHEAD_LIMIT: u64 = 1_000_000;
 
 /// Prints the past; returns the first sequence that was not looked at.
-pub(super) fn print(plan: &Plan, painter: &mut Painter, out: &mut impl Write, follow: bool) -> anyhow::Result<u64> {
+pub(super) fn print(
+    plan: &Plan,
+    painter: &mut Painter,
+    out: &mut impl Write,
+    follow: bool,
+) -> anyhow::Result<u64> {
     let mut merge = Merge::new(plan);
     let mut window = Window::default();
     let mut next = plan.now_sequence;
@@ -140,11 +145,8 @@ impl<'a> Merge<'a> {
         if self.exits.is_some() {
             return Ok(());
         }
-        let part = Part {
-            from_sequence: window.first_sequence(),
-            kinds: Some(vec![Kind::Exit]),
-            ..Part::default()
-        };
+        let part =
+            Part { from_sequence: window.first_sequence(), kinds: Some(vec![Kind::Exit]), ..Part::default() };
         let mut exits = self.plan.archive.rows(&self.plan.filter.for_exits(), &part);
         self.exit = exits.next().transpose()?;
         self.exits = Some(exits);
