@@ -35,7 +35,7 @@ pub struct Info {
 }
 
 /// A Kubernetes pod; a field is empty when the runtime does not tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Its name.
     pub name: String,

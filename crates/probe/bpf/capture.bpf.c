@@ -65,9 +65,20 @@ static __always_inline void remember(struct process *process, struct scratch *sc
 	bpf_probe_read_kernel(process->path, length & 0xff, scratch->data);
 }
 
+/* A runtime enters the container's cgroup before the container has its namespaces: what was
+ * decided about the cgroup until then is open again. */
+static __always_inline void note_namespace(struct cgroup_state *cgroup, struct task_struct *task)
+{
+	if (cgroup->hints & HINT_PID_NS || BPF_CORE_READ(task, thread_pid, level) == 0)
+		return;
+	cgroup->hints |= HINT_PID_NS;
+	if (cgroup->scope == SCOPE_OUT)
+		cgroup->scope = SCOPE_UNKNOWN;
+}
+
 /* Asked before the event has a number: a suppressed one leaves no hole in the sequence. */
-static __always_inline bool exec_passes(struct scratch *scratch, struct task_struct *task,
-					__u64 cgroup)
+static __always_inline enum verdict judge_exec(struct scratch *scratch,
+					       struct task_struct *task, __u64 cgroup)
 {
 	char argv0[128];
 	struct task_struct *parent = task->real_parent->group_leader;
@@ -76,7 +87,7 @@ static __always_inline bool exec_passes(struct scratch *scratch, struct task_str
 					      (void *)BPF_CORE_READ(mm, arg_start));
 	struct rule_query query = {
 		.cgroup = cgroup,
-		.uid = scratch->head.uid,
+		.uid = scratch->head.euid,
 		.executable = scratch->data,
 		.executable_length = scratch->exec.executable_length,
 		.argv0 = argv0,
@@ -84,7 +95,7 @@ static __always_inline bool exec_passes(struct scratch *scratch, struct task_str
 		.parent = bpf_task_storage_get(&processes, parent, 0, 0),
 	};
 
-	return rules_let_pass(&query);
+	return judge(&query);
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -94,20 +105,21 @@ int BPF_PROG(capture_exec, struct task_struct *task, int old_pid, struct linux_b
 	struct settings *set_by = settings_now();
 	struct cgroup_state *cgroup;
 	struct process *process;
+	enum verdict verdict;
 	__u64 key, sequence;
 	__u32 at, args_at;
 
 	if (!scratch || !set_by)
 		return 0;
 	cgroup = cgroup_state(task, set_by, &key);
+	if (cgroup)
+		note_namespace(cgroup, task);
 	if (cgroup && cgroup->scope == SCOPE_OUT)
 		return 0;
 	process = bpf_task_storage_get(&processes, task->group_leader, 0,
 				       BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!process)
 		no_state();
-	if (cgroup)
-		__sync_fetch_and_add(&cgroup->execs, 1);
 	start_record(scratch, KIND_EXEC, task, key, process);
 	fill_namespaces(scratch, address_of(task));
 	scratch->head.flags |= file_flags((__u64)BPF_CORE_READ(binprm, file)) | task_flags(task);
@@ -124,7 +136,10 @@ int BPF_PROG(capture_exec, struct task_struct *task, int old_pid, struct linux_b
 		at = put_string(scratch, at, (__u64)BPF_CORE_READ(binprm, interp));
 	scratch->exec.interpreter_length = at - args_at;
 
-	if (!exec_passes(scratch, task, key)) {
+	verdict = judge_exec(scratch, task, key);
+	if (cgroup && verdict != VERDICT_IGNORE)
+		__sync_fetch_and_add(&cgroup->execs, 1);
+	if (verdict != VERDICT_RECORD) {
 		if (cgroup)
 			__sync_fetch_and_add(&cgroup->suppressed, 1);
 		remember(process, scratch, PROCESS_SUPPRESSED);

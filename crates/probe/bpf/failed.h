@@ -6,7 +6,7 @@
 #ifndef PURSER_FAILED_H
 #define PURSER_FAILED_H
 
-#define FAILED_ARG 1024
+#define FAILED_ARG 4096
 
 struct call {
 	unsigned long filename;
@@ -81,6 +81,7 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	struct process *process;
 	struct call call;
 	long error = BPF_CORE_READ(context, ret);
+	enum verdict verdict;
 	long length;
 	__u64 key;
 	__u32 at;
@@ -93,13 +94,14 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	if (!read_call(task, BPF_CORE_READ(context, id), &call) || call.flags & AT_EXECVE_CHECK)
 		return 0;
 	process = bpf_task_storage_get(&processes, task->group_leader, 0, 0);
-	if (cgroup)
-		__sync_fetch_and_add(&cgroup->failed, 1);
 	start_record(scratch, KIND_EXEC_FAILED, task, key, process);
 	query.cgroup = key;
-	query.uid = scratch->head.uid;
+	query.uid = scratch->head.euid;
 	query.parent = process;
-	if (!rules_let_pass(&query)) {
+	verdict = judge(&query);
+	if (cgroup && verdict != VERDICT_IGNORE)
+		__sync_fetch_and_add(&cgroup->failed, 1);
+	if (verdict != VERDICT_RECORD) {
 		if (cgroup)
 			__sync_fetch_and_add(&cgroup->suppressed, 1);
 		return 0;

@@ -58,8 +58,14 @@ static __always_inline __u32 place_of(__u64 bit)
 	       (bit & 0xccccccccccccccccull ? 2 : 0) + (bit & 0xaaaaaaaaaaaaaaaaull ? 1 : 0);
 }
 
-/* True when the event is to be sent; counts the hit of the rule that decided. */
-static __always_inline bool rules_let_pass(struct rule_query *query)
+enum verdict {
+	VERDICT_RECORD = 0,
+	VERDICT_COUNT = 1,	/* counted in the cgroup, not sent */
+	VERDICT_IGNORE = 2,	/* neither */
+};
+
+/* What the first matching rule says; counts its hit. */
+static __always_inline enum verdict judge(struct rule_query *query)
 {
 	__u32 zero = 0;
 	void *set = bpf_map_lookup_elem(&rule_sets, &zero);
@@ -70,11 +76,11 @@ static __always_inline bool rules_let_pass(struct rule_query *query)
 	__u32 slot;
 
 	if (!set || !key || !query)
-		return 1;
+		return VERDICT_RECORD;
 	clear_key(key, RULE_HEADER);
 	header = bpf_map_lookup_elem(set, key);
 	if (!header || !header->mask)
-		return 1;
+		return VERDICT_RECORD;
 	left = header->mask;
 	if (left & ~header->any[0])
 		left &= header->any[0] | rules_of_number(set, key, RULE_CGROUP, query->cgroup);
@@ -91,13 +97,15 @@ static __always_inline bool rules_let_pass(struct rule_query *query)
 			rules_of_text(set, key, RULE_PARENT, query->parent->path,
 				      query->parent->path_length) : 0);
 	if (!left)
-		return 1;
+		return VERDICT_RECORD;
 	bit = left & -left;
 	slot = header->base + place_of(bit);
 	hits = bpf_map_lookup_elem(&rule_hits, &slot);
 	if (hits)
 		__sync_fetch_and_add(hits, 1);
-	return !(bit & (header->count | header->ignore));
+	if (bit & header->ignore)
+		return VERDICT_IGNORE;
+	return bit & header->count ? VERDICT_COUNT : VERDICT_RECORD;
 }
 
 #endif

@@ -160,7 +160,7 @@ struct bulk_head {
 
 #define INLINE_ARGS 1024
 #define BULK_BYTES 16384
-#define FAILED_ARGS 8
+#define FAILED_ARGS 32
 #define ENV_NAMES 16
 #define RULE_TEXT 248
 #define RULES 64

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The programs were refused.
-    #[error("loading the BPF programs: {source} (run purser doctor to see what this kernel lacks)")]
+    #[error("loading the BPF programs (run purser doctor to see what this kernel lacks)")]
     Load {
         /// libbpf's reason.
         source: libbpf_rs::Error,
     },
     /// A required attach point is missing.
-    #[error("attaching the BPF program {program}: {source}")]
+    #[error("attaching the BPF program {program}")]
     Attach {
         /// The program.
         program: &'static str,
@@ -21,7 +21,7 @@ pub enum ProbeError {
         source: libbpf_rs::Error,
     },
     /// Reading or writing a map failed.
-    #[error("using the BPF map {map}: {source}")]
+    #[error("using the BPF map {map}")]
     Map {
         /// The map.
         map: &'static str,
@@ -32,7 +32,7 @@ pub enum ProbeError {
     #[error("the BPF map {0} is missing")]
     NoMap(String),
     /// Pinning, or finding what is pinned.
-    #[error("pinning BPF objects at {path}: {source}")]
+    #[error("pinning BPF objects at {path}")]
     Pin {
         /// Where.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum ProbeError {
         source: libbpf_rs::Error,
     },
     /// The directory for pins.
-    #[error("using {path}: {source}")]
+    #[error("using {path}")]
     Directory {
         /// Where.
         path: PathBuf,

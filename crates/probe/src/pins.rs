@@ -70,7 +70,7 @@ impl Pins {
         for path in self.entries()? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             let pin_error = |source| ProbeError::Pin { path: path.clone(), source };
-            match name.split_once('.') {
+            match name.split_once('-') {
                 Some(("map", name)) => {
                     let map = MapHandle::from_pinned_path(&path).map_err(pin_error)?;
                     left.maps.insert(name.to_string(), map);
@@ -89,7 +89,22 @@ impl Pins {
     }
 
     /// Pins everything of a fresh load. `identity` names these rings for good.
+    ///
+    /// On failure nothing of it stays.
     pub(crate) fn keep(
+        &self,
+        loaded: &mut Loaded,
+        links: &mut BTreeMap<String, Link>,
+        fingerprint: u64,
+        identity: u64,
+    ) -> Result<(), ProbeError> {
+        self.pin_all(loaded, links, fingerprint, identity).inspect_err(|_| {
+            // The first failure is the one to tell.
+            self.remove().unwrap_or_default();
+        })
+    }
+
+    fn pin_all(
         &self,
         loaded: &mut Loaded,
         links: &mut BTreeMap<String, Link>,
@@ -136,7 +151,7 @@ impl Pins {
     pub(crate) fn remove(&self) -> Result<(), ProbeError> {
         let mut paths = self.entries()?;
         paths.sort_by_key(|path| {
-            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"link."))
+            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"link-"))
         });
         for path in paths {
             fs::remove_file(&path).map_err(|source| ProbeError::Directory { path, source })?;
@@ -149,8 +164,9 @@ impl Pins {
         entries.map(|entry| Ok(entry.map_err(|error| self.directory_error(error))?.path())).collect()
     }
 
+    /// The kernel keeps dots in names for itself.
     fn path(&self, kind: &str, name: &str) -> PathBuf {
-        self.directory.join(format!("{kind}.{name}"))
+        self.directory.join(format!("{kind}-{name}"))
     }
 
     fn directory_error(&self, source: std::io::Error) -> ProbeError {

@@ -49,6 +49,7 @@ pub struct Probe {
     origin: Origin,
     identity: u64,
     rules_base: u64,
+    rule_set: Option<MapHandle>,
     /// Reads the records.
     pub reader: Reader,
 }
@@ -104,7 +105,18 @@ impl Probe {
         if let (Some(pins), Origin::Replaced) = (&pins, origin) {
             pins.note_fingerprint(fingerprint)?;
         }
-        Ok(Probe { loaded, maps, links, entries, pins, origin, identity, rules_base: 0, reader })
+        Ok(Probe {
+            loaded,
+            maps,
+            links,
+            entries,
+            pins,
+            origin,
+            identity,
+            rules_base: 0,
+            rule_set: None,
+            reader,
+        })
     }
 
     /// Names these rings: positions kept for others mean nothing here.
@@ -220,7 +232,16 @@ impl Probe {
         update(&self.maps, "rule_sets", &0u32.to_ne_bytes(), &fd)?;
         let hits = self.rule_hits()?;
         self.rules_base = base;
+        self.rule_set = Some(set);
         Ok(hits)
+    }
+
+    /// Adds a cgroup to the rules in force: bit N of `mask` says that rule N's conditions on
+    /// containers hold for it.
+    pub fn add_cgroup_to_rules(&self, cgroup: u64, mask: u64) -> Result<(), ProbeError> {
+        let Some(set) = &self.rule_set else { return Ok(()) };
+        let (key, value) = rules::cgroup_entry(cgroup, mask);
+        set.update(&key, &value, MapFlags::ANY).map_err(|source| ProbeError::Map { map: "rules", source })
     }
 
     /// Hits of the rules in force, by place.

@@ -21,7 +21,7 @@ pub enum Action {
 pub struct Rule {
     /// Keys of the cgroups it is for; `None` for any.
     pub cgroups: Option<Vec<u64>>,
-    /// Real user id.
+    /// Effective user id.
     pub uid: Option<u32>,
     /// Absolute path of the executable.
     pub executable: Option<Vec<u8>>,
@@ -74,19 +74,25 @@ pub(crate) fn compile(rules: &[Rule], base: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
     entries
 }
 
+/// The entry that says which rules hold for one cgroup.
+pub(crate) fn cgroup_entry(cgroup: u64, mask: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut value = vec![0; RULE_VALUE_SIZE];
+    put(&mut value, OFF_RULE_MASK, &mask.to_ne_bytes());
+    (number_key(RULE_CGROUP, cgroup), value)
+}
+
+fn number_key(field: usize, number: u64) -> Vec<u8> {
+    text_key(field, &number.to_ne_bytes())
+}
+
 /// The keys of each condition, in the order of the fields; `None` where there is none.
 fn conditions(rule: &Rule) -> [Option<Vec<Vec<u8>>>; 5] {
-    let number = |field, number: u64| {
-        let mut key = text_key(field, &number.to_ne_bytes());
-        put(&mut key, 4, &8u32.to_ne_bytes());
-        key
-    };
     let text = |field, text: &Option<Vec<u8>>, names: fn(&[u8]) -> Vec<u8>| {
         text.as_ref().map(|text| vec![text_key(field, &names(text))])
     };
     [
-        rule.cgroups.as_ref().map(|keys| keys.iter().map(|&key| number(RULE_CGROUP, key)).collect()),
-        rule.uid.map(|uid| vec![number(RULE_UID, uid.into())]),
+        rule.cgroups.as_ref().map(|keys| keys.iter().map(|&key| number_key(RULE_CGROUP, key)).collect()),
+        rule.uid.map(|uid| vec![number_key(RULE_UID, uid.into())]),
         text(RULE_EXECUTABLE, &rule.executable, names_of),
         text(RULE_ARGV0, &rule.argv0, <[u8]>::to_vec),
         text(RULE_PARENT, &rule.parent, names_of),

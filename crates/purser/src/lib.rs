@@ -4,10 +4,12 @@
 //! This room joins all others. Only here the configuration, the environment and the clock are
 //! read and anything is printed; nothing here decodes kernel records or store blocks.
 
+mod agent;
 mod command;
 pub mod config;
 pub mod control;
 mod exit;
+mod pipeline;
 mod table;
 
 pub use command::main;

@@ -26,7 +26,7 @@ const LENGTH: u32 = DISCARDED - 1;
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// The kernel refused the mapping.
-    #[error("mapping a ring buffer of {size} bytes: {source}")]
+    #[error("mapping a ring buffer of {size} bytes")]
     Map {
         /// Size of the ring's data.
         size: usize,

@@ -6,8 +6,8 @@ mod protocol;
 mod server;
 
 pub use client::{ControlError, ask};
-pub(crate) use server::{Call, Server};
 pub use protocol::{
-    ContainerStats, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request, RingStats, RuleSource, RuleState, SOCKET_NAME, Stats,
-    Status,
+    ContainerStats, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request, RingStats, RuleSource, RuleState,
+    SOCKET_NAME, Stats, Status,
 };
+pub(crate) use server::Server;

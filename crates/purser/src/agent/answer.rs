@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the agent is asked over its socket, and by signals, answered between two batches.
+
+use super::{Agent, End};
+use crate::command::say;
+use crate::config::Config;
+use crate::control::{ContainerStats, Reply, Request, RingStats, Stats, Status};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+impl Agent {
+    /// Answers what waits. `Some` when the agent is to end.
+    pub(super) fn serve(&mut self) -> anyhow::Result<Option<End>> {
+        if self.wake.is_stop() {
+            return Ok(Some(if self.options.keep { End::Keep } else { End::Unload }));
+        }
+        if self.wake.take_reload() {
+            let reply = self.reload();
+            let text = reply.message.or(reply.error).unwrap_or_default();
+            say(&format!("purser: {text}"));
+        }
+        while let Ok(call) = self.server.calls.try_recv() {
+            if let Request::Stop { keep } = call.request {
+                call.answer.try_send(Reply::done("stopping")).unwrap_or_default();
+                return Ok(Some(if keep || self.options.keep { End::Keep } else { End::Unload }));
+            }
+            let reply = self.answer(call.request).unwrap_or_else(|error| Reply::failed(format!("{error:#}")));
+            // A client that went away does not need its answer.
+            call.answer.try_send(reply).unwrap_or_default();
+        }
+        Ok(None)
+    }
+
+    fn answer(&mut self, request: Request) -> anyhow::Result<Reply> {
+        match request {
+            Request::Status => Ok(Reply::status(self.status())),
+            Request::Stats => Ok(Reply::stats(self.stats()?)),
+            Request::Reload => Ok(self.reload()),
+            Request::RuleAdd { rule, expires_secs } => {
+                let name = rule.name.clone();
+                let told = format!("rule {name}: {} {}", rule.action.word(), rule.conditions());
+                let until = expires_secs.map(Duration::from_secs);
+                self.rules.add(rule, until, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
+                self.tell("rule_add", told)?;
+                Ok(Reply::done(format!("rule {name} is in force")))
+            }
+            Request::RuleRemove { name } => {
+                self.rules.remove(&name, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
+                self.tell("rule_remove", format!("rule {name} removed"))?;
+                Ok(Reply::done(format!("rule {name} is removed")))
+            }
+            Request::RuleList => Ok(Reply::rules(self.rules.list(&self.pipeline.probe)?)),
+            Request::Stop { .. } => Ok(Reply::failed("stopping already")),
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            pid: std::process::id(),
+            uptime_secs: self.started.elapsed().as_secs(),
+            store: self.options.store.clone(),
+            events: self.line.store.statistics().events,
+            notices: self.notices.clone(),
+        }
+    }
+
+    fn stats(&self) -> anyhow::Result<Stats> {
+        let mut by_container: BTreeMap<String, ContainerStats> = BTreeMap::new();
+        for (key, cgroup) in self.pipeline.probe.cgroups()? {
+            let Some(id) = self.pipeline.cgroups.of(key) else { continue };
+            let stats = by_container.entry(id.to_string()).or_default();
+            stats.execs += cgroup.execs;
+            stats.exits += cgroup.exits;
+            stats.failed += cgroup.failed;
+            stats.forks += cgroup.forks;
+            stats.bytes += cgroup.bytes;
+            stats.lost += cgroup.lost;
+            stats.ignored += cgroup.suppressed;
+        }
+        for (id, stats) in &mut by_container {
+            stats.id.clone_from(id);
+            stats.name = self.pipeline.cgroups.known(id).map(|known| known.info.name.clone()).unwrap_or_default();
+        }
+        let [records, bulk] = self.pipeline.probe.reader.usage();
+        let ring = |name: &str, (used_bytes, size_bytes)| RingStats { name: name.to_string(), size_bytes, used_bytes };
+        let store = self.line.store.statistics();
+        Ok(Stats {
+            containers: by_container.into_values().collect(),
+            rings: vec![ring("records", records), ring("bulk", bulk)],
+            events: store.events,
+            store_bytes: store.bytes,
+            gaps: self.gaps.0,
+            lost: self.gaps.1,
+        })
+    }
+
+    /// Reads the configuration again. A bad one leaves the old one in force.
+    fn reload(&mut self) -> Reply {
+        match self.try_reload() {
+            Ok(changed) if changed.is_empty() => Reply::done("the configuration has not changed"),
+            Ok(changed) => Reply::done(format!("the configuration is in force; changed: {}", changed.join(", "))),
+            Err(error) => Reply::failed(format!("the old configuration stays in force: {error:#}")),
+        }
+    }
+
+    fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
+        let (mut config, provenance) = Config::load(self.options.config.as_deref())?;
+        config.agent.store.clone_from(&self.options.store);
+        let changed = differences(&self.config, &config);
+        if changed.is_empty() {
+            return Ok(changed);
+        }
+        self.pipeline.configure(&config)?;
+        self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
+        (self.config, self.provenance) = (config, provenance);
+        self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
+        Ok(changed)
+    }
+}
+
+/// The sections that differ; those that need a restart say so.
+fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut changed = Vec::new();
+    let mut note = |differs: bool, name| {
+        if differs {
+            changed.push(name);
+        }
+    };
+    note(old.agent != new.agent, "[agent] (after a restart)");
+    let rings = (new.capture.ring_mib, new.capture.bulk_ring_mib);
+    note((old.capture.ring_mib, old.capture.bulk_ring_mib) != rings, "[capture] ring sizes (after a clean stop)");
+    note((&old.capture.env, old.capture.failed) != (&new.capture.env, new.capture.failed), "[capture]");
+    note(old.scope != new.scope, "[scope]");
+    note(old.rules != new.rules, "[[rule]]");
+    note(old.redaction != new.redaction, "[redaction]");
+    note(old.store != new.store, "[store] (after a restart)");
+    note(old.runtimes != new.runtimes, "[runtimes] (after a restart)");
+    changed
+}

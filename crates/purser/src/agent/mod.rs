@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The agent: one loop over rings, requests, signals and time, and the store at its end.
+//!
+//! Records are released in the rings only after the store has committed their events and the
+//! place to carry on from, in one write. Whatever ends this process in between loses nothing.
+
+mod answer;
+mod place;
+mod start;
+mod wake;
+
+pub(crate) use start::{Options, start};
+pub(crate) use wake::Wake;
+
+use crate::command::say;
+use crate::config::{Config, Provenance};
+use crate::control::Server;
+use crate::exit::Exit;
+use crate::pipeline::{Clock, Pipeline, Rules, Told};
+use anyhow::Context;
+use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
+use place::Place;
+use probe::Position;
+use std::time::{Duration, Instant};
+use store::{Keys, Writer};
+
+/// Time records gather in the ring before they are read: one wake-up serves them all.
+const GATHER: Duration = Duration::from_millis(3);
+/// Longest sleep when nothing happens.
+const IDLE: Duration = Duration::from_millis(250);
+/// Time between looks at counters, rules that end and the store's housekeeping.
+const TICK: Duration = Duration::from_secs(1);
+/// Time between sweeps of removed cgroups.
+const SWEEP: Duration = Duration::from_secs(10);
+/// Bytes of events after which a batch is committed, well below the store's limit.
+const COMMIT_BYTES: usize = 8 << 20;
+/// Time between tries when the disk is full.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the loop ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Unload the kernel side.
+    Unload,
+    /// Leave it recording.
+    Keep,
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    options: Options,
+    config: Config,
+    provenance: Provenance,
+    pipeline: Pipeline,
+    rules: Rules,
+    line: Line,
+    server: Server,
+    wake: Wake,
+    started: Instant,
+    notices: Vec<String>,
+    /// Gaps told since the start, and the events they stand for.
+    gaps: (u64, u64),
+    full: bool,
+}
+
+/// The end of the line: the store and the place that is committed with the events.
+#[derive(Debug)]
+struct Line {
+    store: Writer,
+    place: Place,
+    bytes: Vec<u8>,
+    /// Bytes appended since the last commit.
+    waiting: usize,
+    dropped_told: u64,
+}
+
+impl Line {
+    fn append(&mut self, event: &Event) -> anyhow::Result<()> {
+        self.bytes.clear();
+        codec::encode(event, &mut self.bytes);
+        let (user, executable, text) = searchable(event);
+        let keys = Keys {
+            time_ns: event.time_ns,
+            kind: event.kind() as u8,
+            subject: event.container.as_bytes(),
+            user,
+            executable,
+            text: &text,
+        };
+        self.store.append(&self.bytes, &keys).context("appending to the store")?;
+        self.waiting += self.bytes.len();
+        Ok(())
+    }
+
+    /// False when the disk is full: nothing is lost, the records wait in the rings.
+    fn commit(&mut self, position: Position, told: Told) -> anyhow::Result<bool> {
+        self.place = Place { position, told, ..self.place.clone() };
+        match self.store.commit(&self.place.encode()) {
+            Ok(()) => {
+                self.waiting = 0;
+                Ok(true)
+            }
+            Err(store::Error::Full { .. }) => Ok(false),
+            Err(error) => Err(error).context("committing to the store"),
+        }
+    }
+}
+
+/// The keys an event is found by: user, executable and pieces of text.
+fn searchable(event: &Event) -> (u32, &[u8], Vec<&[u8]>) {
+    match &event.body {
+        Body::Exec(exec) | Body::Running(exec) => {
+            let mut text: Vec<&[u8]> = exec.args.iter().map(Vec::as_slice).collect();
+            text.push(&exec.executable);
+            text.push(&exec.filename);
+            (exec.process.euid, &exec.executable, text)
+        }
+        Body::ExecFailed(failed) => {
+            let mut text: Vec<&[u8]> = failed.args.iter().map(Vec::as_slice).collect();
+            text.push(&failed.filename);
+            (failed.process.euid, &failed.filename, text)
+        }
+        Body::Exit(exit) => (exit.process.euid, &exit.executable, vec![&exit.executable]),
+        Body::Gap(_) | Body::Agent(_) => (0, b"", Vec::new()),
+    }
+}
+
+impl Agent {
+    /// Runs until a signal or a request ends it.
+    pub(crate) fn run(mut self) -> anyhow::Result<Exit> {
+        let mut next_tick = Instant::now();
+        let mut next_sweep = Instant::now() + SWEEP;
+        let mut more = false;
+        loop {
+            if !more {
+                self.sleep(next_tick)?;
+            }
+            if let Some(end) = self.serve()? {
+                return self.end(end);
+            }
+            more = self.drain()?;
+            let now = Instant::now();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.tick()?;
+            }
+            if now >= next_sweep {
+                next_sweep = now + SWEEP;
+                self.pipeline.cgroups.sweep(&self.pipeline.probe, Clock::boot_now())?;
+            }
+        }
+    }
+
+    fn sleep(&mut self, next_tick: Instant) -> anyhow::Result<()> {
+        if self.full {
+            std::thread::sleep(FULL_PAUSE);
+            return Ok(());
+        }
+        let left = next_tick.saturating_duration_since(Instant::now()).min(IDLE);
+        let ring = self.pipeline.probe.wake_fd().context("the ring has no descriptor")?;
+        if self.wake.sleep(ring, left)? {
+            std::thread::sleep(GATHER);
+        }
+        Ok(())
+    }
+
+    /// Records to events to the store, one batch. True when there is more to do at once.
+    fn drain(&mut self) -> anyhow::Result<bool> {
+        self.describe()?;
+        if self.full && !self.commit()? {
+            return Ok(false);
+        }
+        let (line, gaps) = (&mut self.line, &mut self.gaps);
+        let more = self.pipeline.drain(|event| {
+            count_gap(gaps, &event);
+            line.append(&event)?;
+            Ok(line.waiting < COMMIT_BYTES)
+        })?;
+        // Names that came meanwhile still reach the block these events are in.
+        self.describe()?;
+        Ok(self.commit()? && more)
+    }
+
+    /// What the runtimes have answered goes to the store and to the rules.
+    fn describe(&mut self) -> anyhow::Result<()> {
+        for known in self.pipeline.cgroups.take_changed() {
+            self.line.store.attach(known.info.id.as_bytes(), &codec::encode_container(&known.info));
+            self.rules.learn(&known.info, &known.cgroups, &self.pipeline.probe)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was appended and gives the room in the rings back. False on a full disk.
+    fn commit(&mut self) -> anyhow::Result<bool> {
+        let position = self.pipeline.probe.reader.position();
+        if self.line.waiting == 0 && position == self.line.place.position {
+            return Ok(true);
+        }
+        let told = self.line.place.told.clone();
+        let done = self.line.commit(position.clone(), told)?;
+        if done {
+            self.pipeline.probe.reader.release(&position);
+        }
+        if done == self.full {
+            let store = self.options.store.display();
+            say(&if done {
+                format!("purser: the store {store} has room again: recording goes on")
+            } else {
+                format!("purser: no space left for the store {store}: events wait in the kernel's rings; free some space")
+            });
+            self.full = !done;
+        }
+        Ok(done)
+    }
+
+    /// Once a second: losses, rules that end, and the store's own chores.
+    fn tick(&mut self) -> anyhow::Result<()> {
+        if self.full {
+            return Ok(());
+        }
+        self.tell_losses()?;
+        for name in self.rules.expire(&mut self.pipeline.probe, &self.pipeline.cgroups)? {
+            self.tell("rule_remove", format!("rule {name} ended"))?;
+        }
+        self.commit()?;
+        match self.line.store.tick(self.pipeline.clock.wall_now()) {
+            Ok(()) | Err(store::Error::Full { .. }) => Ok(()),
+            Err(error) => Err(error).context("keeping the store in order"),
+        }
+    }
+
+    /// Numbers given out before the ring was last found empty and that never came, and counters
+    /// that moved.
+    fn tell_losses(&mut self) -> anyhow::Result<()> {
+        let lanes = self.pipeline.probe.lanes()?;
+        while self.drain()? {}
+        if self.full {
+            return Ok(());
+        }
+        let numbered: Vec<u64> = lanes.iter().map(|lane| lane.sequence).collect();
+        let missing = self.pipeline.probe.reader.missing_at_end(&numbered);
+        let mut gaps: Vec<Gap> = missing.into_iter().map(crate::pipeline::between).collect();
+        gaps.extend(self.line.place.told.new_gaps(&lanes, &self.pipeline.probe.recursion_misses()));
+        gaps.extend(self.dropped_by_store());
+        for gap in gaps {
+            let event = self.pipeline.gap(gap);
+            count_gap(&mut self.gaps, &event);
+            self.line.append(&event)?;
+        }
+        Ok(())
+    }
+
+    fn dropped_by_store(&mut self) -> Option<Gap> {
+        let dropped = self.line.store.statistics().dropped?;
+        let count = dropped.events.checked_sub(self.line.dropped_told).filter(|count| *count > 0)?;
+        self.line.dropped_told = dropped.events;
+        Some(Gap {
+            cause: GapCause::StoreFull,
+            count,
+            cpu: u32::MAX,
+            detail: format!("events {} to {}", dropped.first_sequence, dropped.last_sequence),
+            ..Gap::default()
+        })
+    }
+
+    /// Puts something the agent did into the record.
+    fn tell(&mut self, action: &str, message: String) -> anyhow::Result<()> {
+        let body = AgentEvent {
+            action: action.to_string(),
+            message,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        };
+        self.line.append(&self.pipeline.clock.event(Body::Agent(body)))
+    }
+
+    fn end(mut self, end: End) -> anyhow::Result<Exit> {
+        while self.drain()? {}
+        let message = match end {
+            End::Unload => "stopped; nothing is recorded from now on",
+            End::Keep => "stopped; the kernel side goes on recording for the next agent",
+        };
+        self.tell("agent_stop", message.to_string())?;
+        self.commit()?;
+        let Agent { pipeline, line, .. } = self;
+        match end {
+            End::Unload => pipeline.probe.unload()?,
+            End::Keep => pipeline.probe.keep(),
+        }
+        line.store.close(pipeline.clock.wall_now()).context("closing the store")?;
+        say(&format!("purser: {message}"));
+        Ok(Exit::Success)
+    }
+}
+
+fn count_gap(gaps: &mut (u64, u64), event: &Event) {
+    if let Body::Gap(gap) = &event.body {
+        gaps.0 += 1;
+        gaps.1 += gap.count;
+    }
+}

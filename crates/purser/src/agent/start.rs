@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From options to a running agent: everything is opened and checked here, in the order in
+//! which a failure leaves nothing behind.
+
+use super::place::Place;
+use super::{Agent, Line, Wake};
+use crate::command::say;
+use crate::config::{self, Config, Include, Provenance};
+use crate::control::Server;
+use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
+use anyhow::{Context, bail};
+use event::{Gap, GapCause};
+use probe::{Origin, Probe};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use store::{Recovery, Writer};
+
+/// Where BPF objects are pinned, one directory a store.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The configuration file, read again on reload.
+    pub(crate) config: Option<PathBuf>,
+    /// The store directory.
+    pub(crate) store: PathBuf,
+    /// Leave the kernel side recording at the end.
+    pub(crate) keep: bool,
+}
+
+/// Opens the store, takes over or loads the kernel side, and says what is recorded.
+pub(crate) fn start(options: Options, config: Config, provenance: Provenance) -> anyhow::Result<Agent> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("recording needs root: run it with sudo, or look at purser doctor");
+    }
+    let clock = Clock::now();
+    let had_store = options.store.join("origin").exists();
+    let (store, recovery) =
+        Writer::open(&options.store, clock.boot_id, clock.wall_now(), store_options(&config))?;
+    let wake = Wake::new()?;
+    let server = Server::start(&options.store, wake.waker()?)?;
+    let pins = pins_of(&options.store)?;
+    let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
+    let place = Place::decode(store.position()).unwrap_or_default();
+    let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
+    let mut agent = Agent {
+        options,
+        provenance,
+        pipeline,
+        rules: Rules::default(),
+        line: Line { store, place, bytes: Vec::new(), waiting: 0, dropped_told: 0 },
+        server,
+        wake,
+        started: Instant::now(),
+        notices: Vec::new(),
+        gaps: (0, 0),
+        full: false,
+        config,
+    };
+    agent.carry_on(&recovery, had_store)?;
+    Ok(agent)
+}
+
+impl Agent {
+    /// Finds the place to carry on from and tells what happened since.
+    fn carry_on(&mut self, recovery: &Recovery, had_store: bool) -> anyhow::Result<()> {
+        let (boot_id, rings) = (self.pipeline.clock.boot_id, self.pipeline.probe.identity());
+        let same = self.line.place.boot_id == boot_id && self.line.place.rings == rings;
+        let origin = self.pipeline.probe.origin();
+        let resumed = same && origin != Origin::Loaded && {
+            let position = self.line.place.position.clone();
+            self.pipeline.probe.reader.resume(&position)
+        };
+        let gap = (had_store && !resumed && recovery.unclean).then(|| Gap {
+            cause: GapCause::NotRecording,
+            cpu: u32::MAX,
+            detail: "the kernel side of the earlier agent is gone; what ran since then is not known".to_string(),
+            ..Gap::default()
+        });
+        if !resumed {
+            self.line.place = Place { boot_id, rings, ..Place::default() };
+        }
+        let config = self.config.clone();
+        self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
+        for gap in gap.into_iter().chain(damage(recovery)) {
+            let event = self.pipeline.gap(gap);
+            self.line.append(&event)?;
+        }
+        let how = match (origin, resumed) {
+            (Origin::Loaded, _) => "kernel side loaded",
+            (_, true) => "carrying on where the store ends",
+            (_, false) => "kernel side found running, from its present place",
+        };
+        self.tell("agent_start", format!("{how}; {}", self.scope_words()))?;
+        if origin == Origin::Loaded {
+            let line = &mut self.line;
+            self.pipeline.snapshot(|event| line.append(&event))?;
+        }
+        self.commit()?;
+        self.notices = self.find_notices(recovery);
+        self.greet();
+        Ok(())
+    }
+
+    /// `containers of docker, containerd`
+    fn scope_words(&self) -> String {
+        let mut runtimes: Vec<String> = self
+            .pipeline
+            .cgroups
+            .runtimes()
+            .iter()
+            .filter(|state| state.error.is_none())
+            .map(|state| state.runtime.as_str().to_string())
+            .collect();
+        runtimes.dedup();
+        let containers = self.config.scope.include.contains(&Include::Container);
+        let host = self.config.scope.include.contains(&Include::Host);
+        let of = if runtimes.is_empty() { String::new() } else { format!(" of {}", runtimes.join(", ")) };
+        match (containers, host) {
+            (true, true) => format!("recording the host and containers{of}"),
+            (false, true) => "recording the host".to_string(),
+            _ => format!("recording containers{of}"),
+        }
+    }
+
+    fn find_notices(&self, recovery: &Recovery) -> Vec<String> {
+        let mut notices = Vec::new();
+        for (program, reason) in self.pipeline.probe.refused() {
+            notices.push(format!("the kernel refused the program {program}: {reason}"));
+        }
+        for state in self.pipeline.cgroups.runtimes() {
+            if let Some(error) = state.error {
+                notices.push(format!("{} at {}: {error}", state.runtime.as_str(), state.path.display()));
+            }
+        }
+        for path in &recovery.future_versions {
+            notices.push(format!("{} was written by a newer purser and is left alone", path.display()));
+        }
+        if recovery.new_identity {
+            notices.push("the store's keys were gone: what was recorded before cannot be proven".to_string());
+        }
+        notices
+    }
+
+    fn greet(&self) {
+        let notices = match self.notices.len() {
+            0 => String::new(),
+            1 => " · 1 notice: purser doctor".to_string(),
+            count => format!(" · {count} notices: purser doctor"),
+        };
+        let statistics = self.line.store.statistics();
+        say(&format!(
+            "purser {}  {} · store {} ({} events){notices}",
+            env!("CARGO_PKG_VERSION"),
+            self.scope_words(),
+            self.options.store.display(),
+            statistics.events.saturating_sub(1),
+        ));
+    }
+}
+
+/// What recovery could not bring back.
+fn damage(recovery: &Recovery) -> Vec<Gap> {
+    let lost = recovery.lost_events.iter().map(|&(first, last)| Gap {
+        cause: GapCause::StoreDamaged,
+        count: last.saturating_sub(first) + 1,
+        cpu: u32::MAX,
+        detail: format!("events {first} to {last}"),
+        ..Gap::default()
+    });
+    lost.collect()
+}
+
+/// The directory of this store's pins. The same store has the same one after every restart, and
+/// two stores never share one.
+fn pins_of(store: &Path) -> anyhow::Result<PathBuf> {
+    const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+    let kind = rustix::fs::statfs(BPFFS).with_context(|| format!("looking at {BPFFS}"))?;
+    if kind.f_type as u64 != BPF_FS_MAGIC {
+        bail!("{BPFFS} is not a bpf file system: mount it with: mount -t bpf bpf {BPFFS}");
+    }
+    let real = fs::canonicalize(store).with_context(|| format!("looking at {}", store.display()))?;
+    // FNV-1a of the path: only a name.
+    let hash = real.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Ok(Path::new(BPFFS).join(format!("purser-{hash:016x}")))
+}
+
+fn store_options(config: &Config) -> store::Options {
+    let store = &config.store;
+    store::Options {
+        segment_bytes: u64::from(store.segment_mib) << 20,
+        checkpoint_every: Duration::from_secs(store.checkpoint_secs.into()),
+        retain_age: store.retain_age.secs().map(Duration::from_secs),
+        retain_bytes: store.retain_bytes.bytes(),
+        disk_full: match store.disk_full {
+            config::DiskFull::Block => store::DiskFull::Block,
+            config::DiskFull::DropOldest => store::DiskFull::DropOldest,
+            config::DiskFull::Reserve => store::DiskFull::Reserve,
+        },
+        reserve_bytes: u64::from(store.reserve_mib) << 20,
+        ..store::Options::default()
+    }
+}

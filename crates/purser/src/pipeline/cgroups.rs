@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which container a cgroup is, whether it is in scope, and what the runtimes know of it.
+//!
+//! Runtimes are asked on threads of their own and the line goes on meanwhile. Only a scope that
+//! itself asks for names, images or labels makes the line wait, once for each new container and
+//! at most [`PATIENCE`]: records wait in the ring, none is lost.
+
+use crate::config::{Config, Include, Scope};
+use anyhow::Context;
+use container::{Directory, Identity, Resolved, identify};
+use event::Container;
+use probe::Probe;
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Answers of the runtimes that may wait to be taken.
+const ANSWERS_LIMIT: usize = 4096;
+/// The longest wait for a name that the scope depends on.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time after which a removed cgroup is forgotten: its last records have long been read.
+const FORGET_NS: u64 = 30_000_000_000;
+
+/// What was decided about a cgroup.
+#[derive(Clone, Debug)]
+struct Seen {
+    /// Empty for processes of the host.
+    container: String,
+    wanted: bool,
+    /// Identified when a task was known to have a pid namespace of its own.
+    inside: bool,
+}
+
+/// Every cgroup met so far.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    scope: Scope,
+    directory: Directory,
+    answers: Receiver<Resolved>,
+    seen: HashMap<u64, Seen>,
+    known: HashMap<String, Known>,
+    /// Containers whose description changed and has not been taken yet.
+    changed: Vec<String>,
+}
+
+/// A container.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) info: Container,
+    pub(crate) cgroups: Vec<u64>,
+    answered: bool,
+}
+
+impl Cgroups {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Cgroups> {
+        let (results, answers) = sync_channel(ANSWERS_LIMIT);
+        let directory = Directory::start(config.runtimes.sources(), results)
+            .context("starting the threads that ask the container runtimes")?;
+        Ok(Cgroups {
+            scope: config.scope.clone(),
+            directory,
+            answers,
+            seen: HashMap::new(),
+            known: HashMap::new(),
+            changed: Vec::new(),
+        })
+    }
+
+    /// The runtimes found on this host.
+    pub(crate) fn runtimes(&self) -> Vec<container::RuntimeState> {
+        self.directory.runtimes()
+    }
+
+    /// Decides everything again under another scope.
+    pub(crate) fn configure(&mut self, config: &Config, probe: &Probe) -> anyhow::Result<()> {
+        self.scope = config.scope.clone();
+        for (key, seen) in self.seen.drain() {
+            if !seen.wanted {
+                probe.set_scope(key, probe::Scope::Unknown)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The container of a record: its id, empty for the host, `None` when it is out of scope.
+    /// `inside`: the task has a pid namespace of its own.
+    pub(crate) fn container(&mut self, probe: &Probe, key: u64, inside: bool) -> anyhow::Result<Option<String>> {
+        match self.seen.get(&key) {
+            Some(seen) if seen.inside || !inside || !seen.container.is_empty() => {
+                return Ok(seen.wanted.then(|| seen.container.clone()));
+            }
+            _ => {}
+        }
+        let seen = self.decide(probe, key, inside)?;
+        probe.set_scope(key, if seen.wanted { probe::Scope::In } else { probe::Scope::Out })?;
+        let container = seen.wanted.then(|| seen.container.clone());
+        self.seen.insert(key, seen);
+        Ok(container)
+    }
+
+    fn decide(&mut self, probe: &Probe, key: u64, inside: bool) -> anyhow::Result<Seen> {
+        let Some(cgroup) = probe.cgroup(key)? else {
+            // The kernel had no memory for it: rather record without an id than lose.
+            return Ok(Seen { container: String::new(), wanted: true, inside });
+        };
+        let listed = self.scope.cgroups.iter().any(|glob| glob.matches(&String::from_utf8_lossy(&cgroup.path)));
+        let described = container::Cgroup {
+            path: &cgroup.path,
+            pid_ns_differs_from_host: cgroup.own_pid_namespace || inside,
+            mnt_ns_differs_from_host: cgroup.own_mount_namespace,
+        };
+        let Some(identity) = identify(&described) else {
+            let wanted = listed || self.scope.include.contains(&Include::Host);
+            return Ok(Seen { container: String::new(), wanted, inside });
+        };
+        self.meet(&identity, &cgroup.path, key);
+        let wanted = listed || self.is_wanted(&identity.id);
+        Ok(Seen { container: identity.id, wanted, inside })
+    }
+
+    /// Takes note of a container and has the runtimes asked about it.
+    fn meet(&mut self, identity: &Identity, path: &[u8], key: u64) {
+        let known = self.known.entry(identity.id.clone()).or_insert_with(|| Known {
+            info: Container {
+                id: identity.id.clone(),
+                runtime: identity.runtime.as_str().to_string(),
+                pod_uid: identity.pod_uid.clone().unwrap_or_default(),
+                ..Container::default()
+            },
+            cgroups: Vec::new(),
+            answered: false,
+        });
+        known.cgroups.push(key);
+        self.changed.push(identity.id.clone());
+        if !known.answered {
+            // A refused question is counted by the directory; the name is then missing.
+            self.directory.ask(identity, path);
+        }
+    }
+
+    fn is_wanted(&mut self, id: &str) -> bool {
+        let scope = &self.scope;
+        if !scope.include.contains(&Include::Container) {
+            return false;
+        }
+        if !scope.ids.is_empty() && !scope.ids.iter().any(|glob| glob.matches(id)) {
+            return false;
+        }
+        let by_name = !scope.names.is_empty() || !scope.exclude_names.is_empty();
+        if by_name || !scope.images.is_empty() || !scope.labels.is_empty() {
+            self.wait_for(id);
+        }
+        let Some(known) = self.known.get(id) else { return true };
+        matches_scope(&self.scope, &known.info)
+    }
+
+    /// Takes answers until this container's is among them, or patience ends.
+    fn wait_for(&mut self, id: &str) {
+        let until = Instant::now() + PATIENCE;
+        while self.known.get(id).is_some_and(|known| !known.answered) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.answers.recv_timeout(left) {
+                Ok(answer) => self.take(answer),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Resolved) {
+        let Some(known) = self.known.get_mut(&answer.id) else { return };
+        known.answered = true;
+        let Some(info) = answer.info else { return };
+        let pod = info.pod.unwrap_or_default();
+        known.info = Container {
+            id: answer.id.clone(),
+            runtime: info.runtime.as_str().to_string(),
+            name: info.name,
+            image: info.image,
+            labels: info.labels,
+            pod_name: pod.name,
+            pod_namespace: pod.namespace,
+            pod_uid: pod.uid,
+        };
+        self.changed.push(answer.id);
+    }
+
+    /// Containers that are new or better known since the last call.
+    pub(crate) fn take_changed(&mut self) -> Vec<Known> {
+        while let Ok(answer) = self.answers.try_recv() {
+            self.take(answer);
+        }
+        let changed = std::mem::take(&mut self.changed);
+        changed.iter().filter_map(|id| self.known.get(id).cloned()).collect()
+    }
+
+    /// What is known of a container.
+    pub(crate) fn known(&self, id: &str) -> Option<&Known> {
+        self.known.get(id)
+    }
+
+    /// Every container met and not forgotten.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Known> {
+        self.known.values()
+    }
+
+    /// The container decided for a cgroup, `None` when it was never met or is out of scope.
+    pub(crate) fn of(&self, key: u64) -> Option<&str> {
+        self.seen.get(&key).filter(|seen| seen.wanted).map(|seen| seen.container.as_str())
+    }
+
+    /// Lets go of cgroups that were removed a while ago.
+    pub(crate) fn sweep(&mut self, probe: &Probe, boot_now_ns: u64) -> anyhow::Result<()> {
+        for (key, cgroup) in probe.cgroups()? {
+            if cgroup.gone_ns == 0 || boot_now_ns.saturating_sub(cgroup.gone_ns) < FORGET_NS {
+                continue;
+            }
+            probe.forget(key)?;
+            let Some(seen) = self.seen.remove(&key) else { continue };
+            if let Some(known) = self.known.get_mut(&seen.container) {
+                known.cgroups.retain(|&other| other != key);
+                if known.cgroups.is_empty() {
+                    self.known.remove(&seen.container);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A container nobody could name is recorded: rather too much than a hole.
+fn matches_scope(scope: &Scope, info: &Container) -> bool {
+    if info.name.is_empty() && info.image.is_empty() {
+        return true;
+    }
+    if scope.exclude_names.iter().any(|glob| glob.matches(&info.name)) {
+        return false;
+    }
+    let name = scope.names.is_empty() || scope.names.iter().any(|glob| glob.matches(&info.name));
+    let image = scope.images.is_empty() || scope.images.iter().any(|glob| glob.matches(&info.image));
+    let label = scope.labels.is_empty()
+        || scope
+            .labels
+            .iter()
+            .any(|wanted| info.labels.iter().any(|(key, value)| wanted.matches(key, value)));
+    name && image && label
+}
