@@ -17,6 +17,8 @@ mod history;
 
 /// The longest wait for new events at a time.
 const NAP: Duration = Duration::from_millis(500);
+/// Most rows between two writes while following.
+const BATCH_LIMIT: usize = 1_024;
 
 /// Show what was run.
 #[derive(Debug, clap::Args)]
@@ -139,9 +141,12 @@ fn table(plan: &Plan, follow: bool) -> anyhow::Result<()> {
     let mut follower = plan.archive.follow(next, &filter);
     let mut live = Live::new(painter, plan.exits);
     loop {
-        let timeout = live.wait(Instant::now()).unwrap_or(NAP);
-        if let Some(row) = follower.next(timeout)? {
+        let mut timeout = live.wait(Instant::now()).unwrap_or(NAP);
+        // Under a flood one write takes many lines.
+        for _ in 0..BATCH_LIMIT {
+            let Some(row) = follower.next(timeout)? else { break };
             live.push(row, Instant::now(), &mut out)?;
+            timeout = Duration::ZERO;
         }
         live.poll(Instant::now(), &mut out)?;
         out.flush()?;
@@ -170,10 +175,13 @@ fn each(
     }
     let mut follower = plan.archive.follow(next, &plan.filter);
     loop {
-        if let Some(row) = follower.next(NAP)? {
+        let mut timeout = NAP;
+        for _ in 0..BATCH_LIMIT {
+            let Some(row) = follower.next(timeout)? else { break };
             print(&row, &mut out)?;
-            out.flush()?;
+            timeout = Duration::ZERO;
         }
+        out.flush()?;
     }
 }
 

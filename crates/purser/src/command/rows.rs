@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Decoded containers kept, so that each is decoded once.
 const CONTAINERS_LIMIT: usize = 1_024;
@@ -199,16 +199,22 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// The next row, or `None` when `timeout` is over or a row did not pass the filter.
+    /// The next row that passes the filter, or `None` when `timeout` is over.
     pub(crate) fn next(&mut self, timeout: Duration) -> anyhow::Result<Option<Row>> {
-        match self.follower.next(timeout) {
-            Ok(Some(entry)) => Ok(self.decoder.row(&entry).filter(|row| self.filter.matches(row))),
-            Ok(None) => Ok(None),
-            Err(error @ store::Error::Damaged { .. }) => {
-                self.decoder.broken(&error);
-                Ok(None)
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.follower.next(left) {
+                Ok(Some(entry)) => {
+                    let row = self.decoder.row(&entry).filter(|row| self.filter.matches(row));
+                    if row.is_some() || left.is_zero() {
+                        return Ok(row);
+                    }
+                }
+                Ok(None) => return Ok(None),
+                Err(error @ store::Error::Damaged { .. }) => self.decoder.broken(&error),
+                Err(error) => return Err(error).with_context(|| self.reading.clone()),
             }
-            Err(error) => Err(error).with_context(|| self.reading.clone()),
         }
     }
 }

@@ -95,7 +95,22 @@ fn rules(config: &Config) -> Result<(), Fault> {
 
 fn redaction(config: &Config) -> Result<(), Fault> {
     list("redaction.disable", config.redaction.disable.len())?;
-    list("redaction.rule", config.redaction.rules.len())?;
+    for (index, name) in config.redaction.disable.iter().enumerate() {
+        if !redact::Redactor::names().any(|(known, _)| known == name) {
+            let nearest =
+                redact::Redactor::names().min_by_key(|(known, _)| strsim::damerau_levenshtein(known, name));
+            let hint = nearest.map_or(String::new(), |(known, _)| format!("; did you mean {known:?}?"));
+            return fault(
+                format!("redaction.disable[{index}]"),
+                format!("no built-in pattern is called {name:?}{hint}"),
+            );
+        }
+    }
+    if config.redaction.rules.len() > redact::EXTRA_LIMIT {
+        let message =
+            format!("{} redaction rules; at most {}", config.redaction.rules.len(), redact::EXTRA_LIMIT);
+        return fault(format!("redaction.rule[{}]", redact::EXTRA_LIMIT), message);
+    }
     let mut names = BTreeSet::new();
     for (index, rule) in config.redaction.rules.iter().enumerate() {
         let at = |key: &str| format!("redaction.rule[{index}].{key}");
@@ -109,6 +124,12 @@ fn redaction(config: &Config) -> Result<(), Fault> {
             return fault(at("pattern"), "an empty pattern matches everywhere");
         }
         list(&at("commands"), rule.commands.len())?;
+        let (name, pattern, commands) = (rule.name.clone(), rule.pattern.clone(), rule.commands.clone());
+        let extra = vec![redact::Rule { name, pattern, commands }];
+        let alone = redact::Rules { builtin: false, disable: Vec::new(), extra };
+        if let Err(error) = redact::Redactor::new(&alone) {
+            return fault(at("pattern"), error.to_string());
+        }
     }
     Ok(())
 }

@@ -122,6 +122,16 @@ fn rules_are_checked_where_they_stand() {
 }
 
 #[test]
+fn redaction_is_checked_where_it_stands() {
+    let disable = message("[redaction]\ndisable = [\"url\", \"githb\"]\n");
+    assert!(disable.starts_with("purser.toml:2:19: no built-in pattern is called \"githb\""), "{disable}");
+    assert!(disable.ends_with("did you mean \"github\"?"), "{disable}");
+    let pattern = message("[[redaction.rule]]\nname = \"x\"\npattern = \"a(\"\n");
+    assert!(pattern.starts_with("purser.toml:3:1: redaction rule \"x\""), "{pattern}");
+    assert!(message("[[redaction.rule]]\nname = \"x\"\npattern = \"a*\"\n").starts_with("purser.toml:3:1: "));
+}
+
+#[test]
 fn a_huge_text_is_refused() {
     let text = "#".repeat(super::FILE_LIMIT + 1);
     assert!(matches!(parse(&text, "huge"), Err(ConfigError::TooLong { .. })));

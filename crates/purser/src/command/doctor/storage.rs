@@ -3,7 +3,7 @@
 
 use super::{Line, State};
 use crate::command::place::Place;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::table::bytes;
 use rustix::fs::{Access, access, statvfs};
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,13 @@ const FREE_FLOOR: u64 = 1 << 30;
 /// Whether the configuration is right, and what applies: when it is wrong, the defaults.
 pub(super) fn configuration(place: &Place) -> (Line, Config) {
     match place.load() {
-        Ok((config, _)) => (Line::ok("configuration", format!("{} rules", config.rules.len())), config),
+        Ok((config, provenance)) => {
+            let file = provenance.iter().find_map(|(_, origin)| match origin {
+                Origin::File { file, .. } => Some(file.clone()),
+                Origin::Default | Origin::Flag(_) => None,
+            });
+            (Line::ok("configuration", file.unwrap_or_else(|| "defaults".to_string())), config)
+        }
         Err(error) => {
             let line = Line::bad(
                 "configuration",

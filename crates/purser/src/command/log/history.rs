@@ -4,16 +4,20 @@
 //! whose end is far away is printed without it, and the end gets a line of its own.
 
 use super::Plan;
-use crate::command::host;
 use crate::command::rows::{Part, Rows};
+use crate::command::{host, say};
 use crate::table::{Ending, Painter, Row, Window};
 use event::{Body, Kind};
 use std::io::Write;
 
 /// Rows held back at most.
 const WINDOW_LIMIT: usize = 4_096;
-/// Exits looked at behind the latest row asked for, before the rest counts as not ended.
-const LOOKAHEAD_LIMIT: u64 = 1_000_000;
+/// Exits looked at behind the latest row asked for, before the search for ends is given up.
+const LOOKAHEAD_LIMIT: u64 = 200_000;
+/// Events passed over to reach the next row, rather than opening the second stream again there.
+const NEAR: u64 = 8_192;
+/// Times the second stream is opened: each one reads a segment's index.
+const OPEN_LIMIT: u32 = 256;
 
 /// Prints the past; returns the first sequence that was not looked at.
 pub(super) fn print(
@@ -41,7 +45,7 @@ pub(super) fn print(
             }
         }
         window.push(row);
-        if window.len() > WINDOW_LIMIT
+        while (window.len() > WINDOW_LIMIT || merge.given_up)
             && let Some((row, ending)) = window.pop()
         {
             out.write_all(painter.line(&row, &ending).as_bytes())?;
@@ -50,12 +54,18 @@ pub(super) fn print(
     }
     let boot_id = host::boot_id();
     while let Some((row, ending)) = window.pop() {
-        // While following, the end may still come and have its own line.
-        let ending = if follow { ending } else { closed(&row, ending, &boot_id) };
+        // While following, the end may still come and have its own line. Where the search was
+        // given up nothing is known.
+        let ending = if follow || merge.given_up { ending } else { closed(&row, ending, &boot_id) };
         out.write_all(painter.line(&row, &ending).as_bytes())?;
     }
     if !follow {
         painter.close_all();
+    }
+    if merge.given_up {
+        say(
+            "purser: how some of these programs ended was not looked for; narrow it, or see purser log --kind exit --pid PID",
+        );
     }
     Ok(next)
 }
@@ -88,6 +98,9 @@ struct Merge<'a> {
     started: bool,
     /// Exits since the latest row.
     looked_at: u64,
+    opened: u32,
+    /// Whether ends are no longer looked for.
+    given_up: bool,
 }
 
 impl<'a> Merge<'a> {
@@ -106,7 +119,18 @@ impl<'a> Merge<'a> {
         }
         let part = Part { from_sequence: plan.from_sequence, kinds: Some(kinds), ..Part::default() };
         let rows = plan.archive.rows(&filter, &part);
-        Merge { plan, rows, row: None, apart, exits: None, exit: None, started: false, looked_at: 0 }
+        Merge {
+            plan,
+            rows,
+            row: None,
+            apart,
+            exits: None,
+            exit: None,
+            started: false,
+            looked_at: 0,
+            opened: 0,
+            given_up: false,
+        }
     }
 
     /// The next row of either stream; `None` when nothing more can change a line.
@@ -115,36 +139,43 @@ impl<'a> Merge<'a> {
             self.started = true;
             self.row = self.rows.next().transpose()?;
         }
-        if self.apart && self.wants_exits(window, painter) {
+        let waiting = self.apart && !self.given_up && (window.is_waiting() || painter.has_open());
+        if waiting {
             self.open_exits(window)?;
-        } else {
-            (self.exits, self.exit) = (None, None);
         }
         let exit_first = match (&self.exit, &self.row) {
+            _ if !waiting => false,
             (Some(exit), Some(row)) => exit.sequence < row.sequence,
             (exit, _) => exit.is_some(),
         };
         if exit_first {
             self.looked_at += 1;
+            self.given_up |= self.looked_at >= LOOKAHEAD_LIMIT;
             let next = match &mut self.exits {
                 Some(exits) => exits.next().transpose()?,
                 None => None,
             };
             return Ok(std::mem::replace(&mut self.exit, next));
         }
+        let far = self
+            .row
+            .as_ref()
+            .zip(self.exit.as_ref())
+            .is_some_and(|(row, exit)| row.sequence > exit.sequence + NEAR);
+        if far {
+            (self.exits, self.exit) = (None, None);
+        }
         self.looked_at = 0;
         let next = if self.row.is_some() { self.rows.next().transpose()? } else { None };
         Ok(std::mem::replace(&mut self.row, next))
-    }
-
-    fn wants_exits(&self, window: &Window, painter: &Painter) -> bool {
-        (window.is_waiting() || painter.has_open()) && self.looked_at < LOOKAHEAD_LIMIT
     }
 
     fn open_exits(&mut self, window: &Window) -> anyhow::Result<()> {
         if self.exits.is_some() {
             return Ok(());
         }
+        self.opened += 1;
+        self.given_up |= self.opened > OPEN_LIMIT;
         let part =
             Part { from_sequence: window.first_sequence(), kinds: Some(vec![Kind::Exit]), ..Part::default() };
         let mut exits = self.plan.archive.rows(&self.plan.filter.for_exits(), &part);
