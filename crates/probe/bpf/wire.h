@@ -188,7 +188,7 @@ struct settings {
 #define SCOPE_IN 1
 #define SCOPE_OUT 2
 
-#define CGROUP_PATH 320
+#define CGROUP_PATH 512
 #define OFF_CG_SCOPE 0
 #define OFF_CG_HINTS 4
 #define OFF_CG_GONE_NS 8
@@ -201,7 +201,7 @@ struct settings {
 #define OFF_CG_SUPPRESSED 64
 #define OFF_CG_PATH_LENGTH 72
 #define OFF_CG_PATH 80
-#define CGROUP_SIZE 400
+#define CGROUP_SIZE 592
 
 #define HINT_PID_NS 1	/* first seen task was in a pid namespace of its own */
 #define HINT_MNT_NS 2	/* and in another mount namespace than pid 1 */

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_claims_too_long_a_path_is_none() {
-        let mut bytes = vec![0; 400];
+        let mut bytes = vec![0; 592];
         bytes[OFF_CG_PATH..OFF_CG_PATH + 4].copy_from_slice(b"b\0a\0");
         bytes[OFF_CG_PATH_LENGTH] = 4;
         assert_eq!(Cgroup::from_bytes(&bytes).map(|cgroup| cgroup.path), Some(b"/a/b".to_vec()));

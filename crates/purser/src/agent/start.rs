@@ -114,6 +114,7 @@ impl Agent {
             .filter(|state| state.error.is_none())
             .map(|state| state.runtime.as_str().to_string())
             .collect();
+        runtimes.sort();
         runtimes.dedup();
         let containers = self.config.scope.include.contains(&Include::Container);
         let host = self.config.scope.include.contains(&Include::Host);
