@@ -2,8 +2,8 @@
 //! The other commands: tree, verify, export, config, doctor, the ones that need an agent, and
 //! what happens to wrong command lines.
 
+use crate::program::{bad, good, on, run};
 use crate::record::Record;
-use crate::{bad, good, on, run};
 use serde_json::Value;
 use std::fs;
 

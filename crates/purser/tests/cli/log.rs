@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser log` on a store: tables, filters, formats, following.
 
+use crate::program::{bad, good, on, purser};
 use crate::record::{DEMO, Record};
-use crate::{bad, good, on, purser};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
