@@ -12,6 +12,8 @@ pub enum Exit {
     Refused,
     /// 3: the command needs a running agent and there is none.
     NoAgent,
+    /// The exit code of the command that was run; 128 and the signal's number when it was killed.
+    Command(u8),
 }
 
 impl Exit {
@@ -22,6 +24,7 @@ impl Exit {
             Exit::Problem => 1,
             Exit::Refused => 2,
             Exit::NoAgent => 3,
+            Exit::Command(code) => code,
         }
     }
 }
