@@ -14,8 +14,8 @@ use crate::Container;
 use field::{Fields, Put, Value};
 
 /// Bytes that are not an event.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
     /// The bytes end inside a field.
     #[error("the event is cut off inside a field")]
     Cut,
@@ -58,7 +58,7 @@ pub fn encode_container(container: &Container) -> Vec<u8> {
 }
 
 /// Decodes what [`encode_container`] wrote.
-pub fn decode_container(bytes: &[u8]) -> Result<Container, Error> {
+pub fn decode_container(bytes: &[u8]) -> Result<Container, CodecError> {
     use container_tag as tag;
     let mut container = Container::default();
     let mut fields = Fields::new(bytes);

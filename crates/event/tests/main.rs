@@ -161,7 +161,7 @@ fn unknown_kind_is_named() {
         decode(&[]).unwrap_err().to_string(),
         "event kind 18446744073709551615 is unknown to this version of purser"
     );
-    assert_eq!(decode(&[2, 100]), Err(event::codec::Error::Kind(99)));
+    assert_eq!(decode(&[2, 100]), Err(event::codec::CodecError::Kind(99)));
 }
 
 #[test]

@@ -63,6 +63,8 @@ fn open(
     bulk_bytes: u32,
     reuse: &BTreeMap<String, MapHandle>,
 ) -> Result<OpenObject, ProbeError> {
+    // What libbpf would print comes back as errors; its verifier logs fill screens.
+    libbpf_rs::set_print(None);
     let mut builder = ObjectBuilder::default();
     let mut object = builder.open_memory(&OBJECT.0).map_err(ProbeError::load)?;
     for mut map in object.maps_mut() {
@@ -120,6 +122,7 @@ fn optional_groups() -> Vec<Vec<&'static str>> {
 
 /// Loads nothing but these programs, and lets go of them again.
 pub(crate) fn load_only(names: &[&str]) -> Result<(), libbpf_rs::Error> {
+    libbpf_rs::set_print(None);
     let mut object = ObjectBuilder::default().open_memory(&OBJECT.0)?;
     for mut map in object.maps_mut() {
         if matches!(map.name().to_str(), Some("records" | "bulk")) {

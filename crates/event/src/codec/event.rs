@@ -4,7 +4,7 @@
 //! Times are kept as distances (`time - boot`, `boot - start`), which repeat from event to
 //! event and so cost the compressor little.
 
-use super::Error;
+use super::CodecError;
 use super::field::{Fields, Put, Value};
 use crate::{
     Agent, Body, Event, Exec, ExecFailed, Exit, Gap, GapCause, Kind, Namespaces, Process, ProcessKey, Tty,
@@ -201,7 +201,7 @@ struct Draft {
 }
 
 /// Decodes what [`encode`] wrote.
-pub fn decode(bytes: &[u8]) -> Result<Event, Error> {
+pub fn decode(bytes: &[u8]) -> Result<Event, CodecError> {
     let mut draft = Draft {
         kind: 0,
         age: 0,
@@ -328,7 +328,7 @@ fn take_bytes(draft: &mut Draft, number: u32, value: &[u8]) {
     }
 }
 
-fn finish(draft: Draft) -> Result<Event, Error> {
+fn finish(draft: Draft) -> Result<Event, CodecError> {
     let Draft { mut exec, mut exit, .. } = draft;
     exec.process.key.start_boot_ns = draft.boot_ns.wrapping_sub(draft.age);
     exec.process.ancestor = draft.ancestor.unwrap_or(exec.process.parent);
@@ -336,7 +336,7 @@ fn finish(draft: Draft) -> Result<Event, Error> {
     exec.process.egid = draft.egid.unwrap_or(exec.process.gid);
     exec.args_count = draft.args_count.unwrap_or(exec.args.len() as u32);
     let kind = usize::try_from(draft.kind.wrapping_sub(1)).ok().and_then(|kind| Kind::ALL.get(kind));
-    let body = match kind.ok_or(Error::Kind(draft.kind.wrapping_sub(1)))? {
+    let body = match kind.ok_or(CodecError::Kind(draft.kind.wrapping_sub(1)))? {
         Kind::Exec => Body::Exec(Box::new(exec)),
         Kind::Running => Body::Running(Box::new(exec)),
         Kind::ExecFailed => Body::ExecFailed(Box::new(ExecFailed {

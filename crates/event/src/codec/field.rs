@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One tagged field: writing and reading, nothing about what the tags mean.
 
-use super::Error;
+use super::CodecError;
 
 /// A field's value.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,42 +66,42 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Error> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, CodecError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let key = self.varint()?;
-        let tag = u32::try_from(key >> 1).map_err(|_| Error::Number)?;
+        let tag = u32::try_from(key >> 1).map_err(|_| CodecError::Number)?;
         if key & 1 == 0 {
             return Ok(Some((tag, Value::Number(self.varint()?))));
         }
-        let length = usize::try_from(self.varint()?).map_err(|_| Error::Cut)?;
-        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(Error::Cut)?;
+        let length = usize::try_from(self.varint()?).map_err(|_| CodecError::Cut)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(CodecError::Cut)?;
         self.rest = rest;
         Ok(Some((tag, Value::Bytes(bytes))))
     }
 
-    fn varint(&mut self) -> Result<u64, Error> {
+    fn varint(&mut self) -> Result<u64, CodecError> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or(Error::Cut)?;
+            let (&byte, rest) = self.rest.split_first().ok_or(CodecError::Cut)?;
             self.rest = rest;
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
-                return Err(Error::Number);
+                return Err(CodecError::Number);
             }
             number |= bits << shift;
             if byte & 0x80 == 0 {
                 return Ok(number);
             }
         }
-        Err(Error::Number)
+        Err(CodecError::Number)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Error, Fields, Put, Value};
+    use super::{CodecError, Fields, Put, Value};
 
     #[test]
     fn reads_back_what_it_wrote() {
@@ -120,11 +120,11 @@ mod tests {
 
     #[test]
     fn refuses_cut_and_overlong_fields() {
-        assert_eq!(Fields::new(&[2]).next(), Err(Error::Cut));
-        assert_eq!(Fields::new(&[3, 5, 1]).next(), Err(Error::Cut));
+        assert_eq!(Fields::new(&[2]).next(), Err(CodecError::Cut));
+        assert_eq!(Fields::new(&[3, 5, 1]).next(), Err(CodecError::Cut));
         assert_eq!(
             Fields::new(&[2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2]).next(),
-            Err(Error::Number)
+            Err(CodecError::Number)
         );
     }
 }

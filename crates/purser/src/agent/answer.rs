@@ -80,10 +80,15 @@ impl Agent {
         }
         for (id, stats) in &mut by_container {
             stats.id.clone_from(id);
-            stats.name = self.pipeline.cgroups.known(id).map(|known| known.info.name.clone()).unwrap_or_default();
+            stats.name =
+                self.pipeline.cgroups.known(id).map(|known| known.info.name.clone()).unwrap_or_default();
         }
         let [records, bulk] = self.pipeline.probe.reader.usage();
-        let ring = |name: &str, (used_bytes, size_bytes)| RingStats { name: name.to_string(), size_bytes, used_bytes };
+        let ring = |name: &str, (used_bytes, size_bytes)| RingStats {
+            name: name.to_string(),
+            size_bytes,
+            used_bytes,
+        };
         let store = self.line.store.statistics();
         Ok(Stats {
             containers: by_container.into_values().collect(),
@@ -99,7 +104,9 @@ impl Agent {
     fn reload(&mut self) -> Reply {
         match self.try_reload() {
             Ok(changed) if changed.is_empty() => Reply::done("the configuration has not changed"),
-            Ok(changed) => Reply::done(format!("the configuration is in force; changed: {}", changed.join(", "))),
+            Ok(changed) => {
+                Reply::done(format!("the configuration is in force; changed: {}", changed.join(", ")))
+            }
             Err(error) => Reply::failed(format!("the old configuration stays in force: {error:#}")),
         }
     }
@@ -129,7 +136,10 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     note(old.agent != new.agent, "[agent] (after a restart)");
     let rings = (new.capture.ring_mib, new.capture.bulk_ring_mib);
-    note((old.capture.ring_mib, old.capture.bulk_ring_mib) != rings, "[capture] ring sizes (after a clean stop)");
+    note(
+        (old.capture.ring_mib, old.capture.bulk_ring_mib) != rings,
+        "[capture] ring sizes (after a clean stop)",
+    );
     note((&old.capture.env, old.capture.failed) != (&new.capture.env, new.capture.failed), "[capture]");
     note(old.scope != new.scope, "[scope]");
     note(old.rules != new.rules, "[[rule]]");

@@ -6,6 +6,7 @@
 
 mod answer;
 mod place;
+mod rights;
 mod start;
 mod wake;
 
@@ -207,7 +208,9 @@ impl Agent {
             say(&if done {
                 format!("purser: the store {store} has room again: recording goes on")
             } else {
-                format!("purser: no space left for the store {store}: events wait in the kernel's rings; free some space")
+                format!(
+                    "purser: no space left for the store {store}: events wait in the kernel's rings; free some space"
+                )
             });
             self.full = !done;
         }

@@ -37,7 +37,8 @@ impl Place {
         let (boot_id, rest) = rest.split_first_chunk::<16>()?;
         let (words, []) = rest.as_chunks::<8>() else { return None };
         let numbers: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let ([rings, records, bulk, told_bulk, missed, recursion], sequences) = numbers.split_first_chunk()?;
+        let ([rings, records, bulk, told_bulk, missed, recursion], sequences) =
+            numbers.split_first_chunk()?;
         (version == VERSION).then(|| Place {
             boot_id: *boot_id,
             rings: *rings,

@@ -3,7 +3,7 @@
 //! which a failure leaves nothing behind.
 
 use super::place::Place;
-use super::{Agent, Line, Wake};
+use super::{Agent, Line, Wake, rights};
 use crate::command::say;
 use crate::config::{self, Config, Include, Provenance};
 use crate::control::Server;
@@ -39,10 +39,12 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
     let had_store = options.store.join("origin").exists();
     let (store, recovery) =
         Writer::open(&options.store, clock.boot_id, clock.wall_now(), store_options(&config))?;
-    let wake = Wake::new()?;
-    let server = Server::start(&options.store, wake.waker()?)?;
     let pins = pins_of(&options.store)?;
     let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
+    // Threads inherit rights when they start: drop them before the first that reads anything.
+    rights::drop_most()?;
+    let wake = Wake::new()?;
+    let server = Server::start(&options.store, wake.waker()?)?;
     let place = Place::decode(store.position()).unwrap_or_default();
     let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
     let mut agent = Agent {
@@ -76,7 +78,8 @@ impl Agent {
         let gap = (had_store && !resumed && recovery.unclean).then(|| Gap {
             cause: GapCause::NotRecording,
             cpu: u32::MAX,
-            detail: "the kernel side of the earlier agent is gone; what ran since then is not known".to_string(),
+            detail: "the kernel side of the earlier agent is gone; what ran since then is not known"
+                .to_string(),
             ..Gap::default()
         });
         if !resumed {

@@ -29,7 +29,8 @@ impl Wake {
         let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &reload)] {
             signal_hook::flag::register(signal, Arc::clone(flag)).context("catching signals")?;
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?).context("catching signals")?;
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)
+                .context("catching signals")?;
         }
         Ok(Wake { reader, writer, stop, reload })
     }
@@ -44,7 +45,8 @@ impl Wake {
     /// Sleeps until `ring` is readable, somebody wakes us, or `timeout` is over.
     /// True when the ring is readable.
     pub(crate) fn sleep(&mut self, ring: BorrowedFd<'_>, timeout: Duration) -> anyhow::Result<bool> {
-        let mut fds = [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::new(&self.reader, PollFlags::IN)];
+        let mut fds =
+            [PollFd::from_borrowed_fd(ring, PollFlags::IN), PollFd::new(&self.reader, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).context("a timeout out of range")?;
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

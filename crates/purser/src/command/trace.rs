@@ -171,7 +171,11 @@ impl Trace {
             }
             Wanted::Family(family) => family.owns(&event, name),
         };
-        if shown { self.printer.print(Row { sequence: 0, event, container: known.map(Arc::new) }) } else { Ok(()) }
+        if shown {
+            self.printer.print(Row { sequence: 0, event, container: known.map(Arc::new) })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -192,7 +196,10 @@ impl Printer {
         Printer { live, to_stderr, sequence: 0 }
     }
 
-    fn with(&mut self, write: impl FnOnce(&mut Printer, &mut Vec<u8>) -> std::io::Result<()>) -> anyhow::Result<()> {
+    fn with(
+        &mut self,
+        write: impl FnOnce(&mut Printer, &mut Vec<u8>) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut bytes = Vec::new();
         write(self, &mut bytes)?;
         if self.to_stderr {

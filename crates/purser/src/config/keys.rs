@@ -18,7 +18,6 @@ const fn key(path: &'static str, doc: &'static str) -> Key {
 /// Every key.
 pub const KEYS: &[Key] = &[
     key("agent.store", "The store directory."),
-    key("agent.log_level", "What the agent tells about itself: error, warn, info, debug or trace."),
     key("capture.env", "Environment variables recorded with an exec: at most 16 names of at most 64 bytes."),
     key("capture.failed", "Whether refused execs are recorded."),
     key(
@@ -43,7 +42,10 @@ pub const KEYS: &[Key] = &[
     key("rule.executable", "Condition: the absolute path of the executable, at most 240 bytes."),
     key("rule.argv0", "Condition: the first argument, at most 120 bytes."),
     key("rule.parent", "Condition: the absolute path of the parent's executable, at most 240 bytes."),
-    key("rule.action", "What becomes of the exec: record, count or ignore."),
+    key(
+        "rule.action",
+        "What becomes of the exec: record, count (for the rule and its container) or ignore (for the rule only).",
+    ),
     key("redaction.enabled", "Whether the built-in patterns for secrets are used."),
     key("redaction.disable", "Built-in patterns that are not used, by name."),
     key("redaction.rule.name", "Names the pattern in the marker; unique."),

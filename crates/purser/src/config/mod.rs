@@ -24,7 +24,7 @@ pub use provenance::{Origin, Provenance};
 pub use quantity::{Age, Size};
 pub use rule::{ARGV0_LIMIT, Action, NAME_LIMIT, PATH_LIMIT, RULES_LIMIT, Rule, RuleError};
 pub use section::{
-    Agent, Capture, DiskFull, Include, Label, LogLevel, Redaction, RedactionRule, Runtimes, Scope, Store,
+    Agent, Capture, DiskFull, Include, Label, Redaction, RedactionRule, Runtimes, Scope, Store,
 };
 pub use show::show;
 

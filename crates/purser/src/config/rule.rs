@@ -20,9 +20,9 @@ pub const ARGV0_LIMIT: usize = 120;
 pub enum Action {
     /// Recorded, whatever later rules say.
     Record,
-    /// Counted in the kernel, and recorded.
+    /// Not recorded; counted in the kernel, for the rule and for the container.
     Count,
-    /// Counted in the kernel and never copied to user space.
+    /// Not recorded; counted in the kernel for the rule only.
     Ignore,
 }
 

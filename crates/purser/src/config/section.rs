@@ -14,26 +14,12 @@ use std::time::Duration;
 pub struct Agent {
     /// The store directory, absolute.
     pub store: PathBuf,
-    /// What the agent tells about itself.
-    pub log_level: LogLevel,
 }
 
 impl Default for Agent {
     fn default() -> Agent {
-        Agent { store: PathBuf::from("/var/lib/purser"), log_level: LogLevel::Info }
+        Agent { store: PathBuf::from("/var/lib/purser") }
     }
-}
-
-/// How much the agent tells about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the words are those of every log")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// `[capture]`

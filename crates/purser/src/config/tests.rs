@@ -94,7 +94,7 @@ fn unknown_keys_name_the_nearest_one() {
     );
     assert_eq!(
         message("[agent]\nqqqqqqqqqqqqqqqq = 3\n"),
-        "purser.toml:2:1: unknown key \"qqqqqqqqqqqqqqqq\" in [agent]; known here: store, log_level"
+        "purser.toml:2:1: unknown key \"qqqqqqqqqqqqqqqq\" in [agent]; known here: store"
     );
     let rule =
         "[[rule]]\nname = \"a\"\nuid = 0\naction = \"ignore\"\n[[rule]]\nname = \"b\"\nexecutabel = \"/x\"\n";
@@ -186,7 +186,7 @@ fn shown_with_origins_and_read_again() {
 fn a_file_that_others_can_write_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("purser.toml");
-    fs::write(&path, "[agent]\nlog_level = \"warn\"\n").unwrap();
+    fs::write(&path, "[agent]\nstore = \"/srv/purser\"\n").unwrap();
     for (mode, good) in [(0o600, true), (0o644, true), (0o664, false), (0o646, false), (0o602, false)] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let loaded = Config::load(Some(&path));

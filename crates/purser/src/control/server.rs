@@ -102,5 +102,7 @@ fn ask(request: Request, queue: &SyncSender<Call>, wake: &(dyn Fn() + Send + Syn
         return Reply::failed("the agent has too many requests waiting; try again");
     }
     wake();
-    answered.recv_timeout(ANSWER_PATIENCE).unwrap_or_else(|_| Reply::failed("the agent did not answer in time"))
+    answered
+        .recv_timeout(ANSWER_PATIENCE)
+        .unwrap_or_else(|_| Reply::failed("the agent did not answer in time"))
 }

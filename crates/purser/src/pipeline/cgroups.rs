@@ -84,7 +84,12 @@ impl Cgroups {
 
     /// The container of a record: its id, empty for the host, `None` when it is out of scope.
     /// `inside`: the task has a pid namespace of its own.
-    pub(crate) fn container(&mut self, probe: &Probe, key: u64, inside: bool) -> anyhow::Result<Option<String>> {
+    pub(crate) fn container(
+        &mut self,
+        probe: &Probe,
+        key: u64,
+        inside: bool,
+    ) -> anyhow::Result<Option<String>> {
         match self.seen.get(&key) {
             Some(seen) if seen.inside || !inside || !seen.container.is_empty() => {
                 return Ok(seen.wanted.then(|| seen.container.clone()));
@@ -103,7 +108,8 @@ impl Cgroups {
             // The kernel had no memory for it: rather record without an id than lose.
             return Ok(Seen { container: String::new(), wanted: true, inside });
         };
-        let listed = self.scope.cgroups.iter().any(|glob| glob.matches(&String::from_utf8_lossy(&cgroup.path)));
+        let listed =
+            self.scope.cgroups.iter().any(|glob| glob.matches(&String::from_utf8_lossy(&cgroup.path)));
         let described = container::Cgroup {
             path: &cgroup.path,
             pid_ns_differs_from_host: cgroup.own_pid_namespace || inside,

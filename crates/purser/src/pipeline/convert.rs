@@ -128,7 +128,10 @@ fn arguments(bytes: &[u8]) -> Vec<Vec<u8>> {
 /// runc and crun execute themselves inside the new container, from a memfd since 1.1.15.
 fn sets_up_container(executable: &[u8], args: &[Vec<u8>]) -> bool {
     let name = executable.rsplit(|&byte| byte == b'/').next().unwrap_or(executable);
-    let runtime = name == b"runc" || name == b"crun" || name.starts_with(b"memfd:runc") || name.starts_with(b"memfd:crun");
+    let runtime = name == b"runc"
+        || name == b"crun"
+        || name.starts_with(b"memfd:runc")
+        || name.starts_with(b"memfd:crun");
     runtime && args.get(1).is_some_and(|arg| arg == b"init")
 }
 

@@ -66,14 +66,12 @@ mod tests {
     #[test]
     fn each_loss_is_told_once() {
         let mut told = Told::default();
-        let lanes = [Lane { bulk_lost: 2, ..Lane::default() }, Lane { bulk_lost: 1, missed: 4, ..Lane::default() }];
+        let lanes =
+            [Lane { bulk_lost: 2, ..Lane::default() }, Lane { bulk_lost: 1, missed: 4, ..Lane::default() }];
         let misses = BTreeMap::from([("on_exec", 5), ("on_fork", 0)]);
         let gaps = told.new_gaps(&lanes, &misses);
         let told_of: Vec<_> = gaps.iter().map(|gap| (gap.cause, gap.count)).collect();
-        assert_eq!(
-            told_of,
-            [(GapCause::BulkFull, 3), (GapCause::NotRecording, 4), (GapCause::Recursion, 5)]
-        );
+        assert_eq!(told_of, [(GapCause::BulkFull, 3), (GapCause::NotRecording, 4), (GapCause::Recursion, 5)]);
         assert_eq!(gaps[2].detail, "on_exec");
         assert_eq!(told.new_gaps(&lanes, &misses), []);
     }

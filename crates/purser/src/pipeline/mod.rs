@@ -40,13 +40,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Puts the line together.
     pub(crate) fn new(probe: Probe, cgroups: Cgroups, config: &Config) -> anyhow::Result<Pipeline> {
-        Ok(Pipeline {
-            probe,
-            cgroups,
-            clock: Clock::now(),
-            bad_records: 0,
-            converter: converter(config)?,
-        })
+        Ok(Pipeline { probe, cgroups, clock: Clock::now(), bad_records: 0, converter: converter(config)? })
     }
 
     /// Goes on with another configuration; the old one stays in force when it fails.
@@ -58,7 +52,10 @@ impl Pipeline {
 
     /// Hands over what waits in the rings, until `take` has enough (it returns false) or
     /// [`BATCH_LIMIT`] records. Stops only between records. True when there may be more.
-    pub(crate) fn drain(&mut self, mut take: impl FnMut(Event) -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+    pub(crate) fn drain(
+        &mut self,
+        mut take: impl FnMut(Event) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<bool> {
         self.clock.refresh();
         for _ in 0..BATCH_LIMIT {
             let mut more = true;
@@ -85,7 +82,10 @@ impl Pipeline {
     }
 
     /// The processes that ran before the programs did.
-    pub(crate) fn snapshot(&mut self, mut take: impl FnMut(Event) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub(crate) fn snapshot(
+        &mut self,
+        mut take: impl FnMut(Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         for record in self.probe.snapshot()?.unwrap_or_default() {
             match record {
                 Ok(record) => {

@@ -28,7 +28,12 @@ struct Entry {
 impl Rules {
     /// Puts the configuration's rules in the place of its earlier ones. Hits of rules that stay
     /// go on.
-    pub(crate) fn configure(&mut self, rules: &[Rule], probe: &mut Probe, cgroups: &Cgroups) -> anyhow::Result<()> {
+    pub(crate) fn configure(
+        &mut self,
+        rules: &[Rule],
+        probe: &mut Probe,
+        cgroups: &Cgroups,
+    ) -> anyhow::Result<()> {
         let mut next: Vec<Entry> =
             self.entries.iter().filter(|entry| entry.source == RuleSource::RunTime).cloned().collect();
         for rule in rules {

@@ -128,9 +128,11 @@ fn entered(bytes: &[u8]) -> Vec<String> {
 
 /// What stands behind each occurrence of `word`.
 fn after<'a>(bytes: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    bytes.windows(word.len()).enumerate().filter(move |(_, window)| *window == word).map(move |(at, _)| {
-        &bytes[at + word.len()..]
-    })
+    bytes
+        .windows(word.len())
+        .enumerate()
+        .filter(move |(_, window)| *window == word)
+        .map(move |(at, _)| &bytes[at + word.len()..])
 }
 
 #[cfg(test)]

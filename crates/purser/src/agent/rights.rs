@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the agent may still do once it is set up: use its BPF maps, and read what the runtimes
+//! keep. Everything else of root's capabilities is given up for good, also for children.
+
+use anyhow::Context;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
+};
+
+/// `DAC_OVERRIDE` and `DAC_READ_SEARCH`: other users' runtime sockets and state directories.
+const KEPT: CapabilitySet = CapabilitySet::BPF
+    .union(CapabilitySet::PERFMON)
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH);
+
+/// Gives up all other capabilities of this thread and of those it starts from now on.
+pub(super) fn drop_most() -> anyhow::Result<()> {
+    let held = capabilities(None).context("looking at the capabilities")?;
+    for capability in held.permitted.difference(KEPT).iter() {
+        remove_capability_from_bounding_set(capability).context("giving up capabilities")?;
+    }
+    let kept = held.permitted & KEPT;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).context("giving up capabilities")?;
+    set_no_new_privs(true).context("refusing new privileges")
+}
