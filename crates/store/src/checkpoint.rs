@@ -207,7 +207,7 @@ fn keep_room(file: &File, end: u64) {
 pub(crate) fn write_key(dir: &Path, key: &Key) -> Result<(), Error> {
     let (path, new) = (dir.join(KEY_NAME), dir.join(KEY_NEW_NAME));
     match write_private(&new, &key.encode()) {
-        Err(Error::Full { .. }) => {
+        Err(Error::Full { .. }) if path.exists() => {
             // No block for a second file: the key fits where the old one is, and 64 bytes are written at once.
             crate::journal::remove_if_there(&new)?;
             return overwrite(&path, &key.encode());

@@ -143,7 +143,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn complain(error: &anyhow::Error) -> Exit {
-    say(&format!("purser: {error:#}"));
+    say(&format!("purser: {}", told(error)));
     let hint = error.chain().find_map(hint);
     if let Some(hint) = hint {
         say(&format!("  {hint}"));
@@ -156,6 +156,16 @@ fn complain(error: &anyhow::Error) -> Exit {
     } else {
         Exit::Problem
     }
+}
+
+/// The error and its causes, without those that the words before them have told already.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut told, cause| {
+        if !told.ends_with(&cause) {
+            told.extend([if told.is_empty() { "" } else { ": " }, &cause]);
+        }
+        told
+    })
 }
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
@@ -189,6 +199,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = anyhow::anyhow!("no such file").context("opening x: no such file").context("starting");
+        assert_eq!(super::told(&cause), "starting: opening x: no such file");
     }
 
     #[test]

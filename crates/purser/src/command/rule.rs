@@ -73,7 +73,12 @@ struct Add {
 }
 
 const ADD_HELP: &str = "\
-All conditions given must hold; at least one is needed.
+All conditions given must hold; at least one is needed. The first rule that matches an exec decides
+what becomes of it and of its exit:
+  record  it is recorded, whatever later rules say
+  count   it is not recorded, and counted for the rule and for its container
+  ignore  it is not recorded, and counted for the rule only
+Rules added here are tried before those of the configuration.
 
 Examples:
   purser rule add --name quiet --executable /usr/bin/curl --argv0 curl --action ignore --for 10m

@@ -95,16 +95,20 @@ fn corrupt_config_names_its_line() -> Result<()> {
     let _lab = Lab::enter()?;
     let dir = scratch()?;
     run_with_config(&dir, "[scope]\ninclude = [\"container\"]\nnames = [\"open\n")?
-        .refuses_with(&["purser.toml", "line 3"])?;
-    run_with_config(&dir, "[scope]\n\ninclude = 7\n")?.refuses_with(&["purser.toml", "line 3", "include"])
+        .refuses_with(&["purser.toml:3:"])?;
+    run_with_config(&dir, "[scope]\n\ninclude = 7\n")?
+        .refuses_with(&["purser.toml:3:", "expected a sequence"])
 }
 
 #[test]
 fn unknown_key_names_the_nearest() -> Result<()> {
     let _lab = Lab::enter()?;
     let dir = scratch()?;
-    run_with_config(&dir, "[scope]\nincldue = [\"container\"]\n")?
-        .refuses_with(&["line 2", "incldue", "include"])
+    run_with_config(&dir, "[scope]\nincldue = [\"container\"]\n")?.refuses_with(&[
+        "purser.toml:2:",
+        "\"incldue\"",
+        "\"include\"",
+    ])
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn world_writable_config() -> Result<()> {
     let path = dir.path().join("purser.toml");
     fs::write(&path, OWN_CONTAINERS)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
-    run_with_config(&dir, OWN_CONTAINERS)?.refuses_with(&["purser.toml", "writable"])
+    run_with_config(&dir, OWN_CONTAINERS)?.refuses_with(&["purser.toml", "lets others write", "chmod"])
 }
 
 /// A tmpfs mounted for one test.
