@@ -85,6 +85,8 @@ impl Agent {
         if !resumed {
             self.line.place = Place { boot_id, rings, ..Place::default() };
         }
+        // Rules of a dead agent, run-time ones too, would otherwise go on unseen.
+        self.pipeline.probe.set_rules(&[])?;
         let config = self.config.clone();
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
         for gap in gap.into_iter().chain(damage(recovery)) {
