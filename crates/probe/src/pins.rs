@@ -7,6 +7,7 @@ use crate::object::{HOOKS, Loaded};
 use crate::wire::{WIRE_VERSION, u64_at};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, Program};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,13 @@ pub(crate) struct Left {
     pub(crate) identity: u64,
 }
 
+impl Left {
+    /// Without one of the required links nothing would be recorded, and nobody would see it.
+    fn is_whole(&self) -> bool {
+        HOOKS.iter().all(|hook| !hook.required || self.links.contains_key(hook.entry))
+    }
+}
+
 impl Pins {
     pub(crate) fn new(directory: &Path) -> Pins {
         Pins { directory: directory.to_owned() }
@@ -44,13 +52,15 @@ impl Pins {
         }
         match self.meta() {
             Some((wire, fingerprint, identity)) if wire == WIRE_VERSION as u64 => {
-                Ok(Some(self.open_all(fingerprint, identity)?))
+                let left = self.open_all(fingerprint, identity)?;
+                if left.is_whole() {
+                    return Ok(Some(left));
+                }
             }
-            _ => {
-                self.remove()?;
-                Ok(None)
-            }
+            _ => {}
         }
+        self.remove()?;
+        Ok(None)
     }
 
     fn meta(&self) -> Option<(u64, u64, u64)> {
@@ -147,11 +157,14 @@ impl Pins {
         write_meta(&meta, META_FINGERPRINT, fingerprint)
     }
 
-    /// Unpins everything, the links first: recording ends with them.
+    /// Unpins everything. `meta` goes first: whoever finds a rest knows that it is one. Then the
+    /// links: recording ends with them.
     pub(crate) fn remove(&self) -> Result<(), ProbeError> {
         let mut paths = self.entries()?;
-        paths.sort_by_key(|path| {
-            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"link-"))
+        paths.sort_by_key(|path| match path.file_name().map(OsStr::as_encoded_bytes) {
+            Some(b"meta") => 0,
+            Some(name) if name.starts_with(b"link-") => 1,
+            _ => 2,
         });
         for path in paths {
             fs::remove_file(&path).map_err(|source| ProbeError::Directory { path, source })?;

@@ -105,18 +105,22 @@ impl Probe {
         if let (Some(pins), Origin::Replaced) = (&pins, origin) {
             pins.note_fingerprint(fingerprint)?;
         }
-        Ok(Probe {
-            loaded,
-            maps,
-            links,
-            entries,
-            pins,
-            origin,
-            identity,
-            rules_base: 0,
-            rule_set: None,
-            reader,
-        })
+        let (rules_base, rule_set) = match origin {
+            Origin::Loaded => (0, None),
+            _ => rules_in_force(&maps)?,
+        };
+        let probe =
+            Probe { loaded, maps, links, entries, pins, origin, identity, rules_base, rule_set, reader };
+        if origin != Origin::Loaded {
+            probe.reopen_scopes()?;
+        }
+        Ok(probe)
+    }
+
+    /// What an earlier agent decided about cgroups is open again: this one may have another scope.
+    fn reopen_scopes(&self) -> Result<(), ProbeError> {
+        let keys: Vec<u64> = map(&self.maps, "cgroups")?.keys().filter_map(|key| u64_at(&key, 0)).collect();
+        keys.into_iter().try_for_each(|key| self.set_scope(key, Scope::Unknown))
     }
 
     /// Names these rings: positions kept for others mean nothing here.
@@ -213,6 +217,12 @@ impl Probe {
             }
         }
         misses
+    }
+
+    /// Whether rules were ever given, by an earlier agent perhaps: theirs stay in force until
+    /// [`Probe::set_rules`].
+    pub fn has_rules(&self) -> bool {
+        self.rule_set.is_some()
     }
 
     /// Replaces the rules between two events. Returns the hits of the set that was replaced,
@@ -317,6 +327,18 @@ fn clone_fd(program: &ProgramMut<'_>) -> Result<OwnedFd, ProbeError> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(|source| ProbeError::Directory { path: "the descriptor of a BPF program".into(), source })
+}
+
+/// The set that an earlier agent left, and the half it counts in. A new set must take the other.
+fn rules_in_force(maps: &BTreeMap<String, MapHandle>) -> Result<(u64, Option<MapHandle>), ProbeError> {
+    let Some(id) = lookup(maps, "rule_sets", &0u32.to_ne_bytes())?.and_then(|id| u32_at(&id, 0)) else {
+        return Ok((0, None));
+    };
+    let rules_error = |source| ProbeError::Map { map: "rules", source };
+    let set = MapHandle::from_map_id(id).map_err(rules_error)?;
+    let header = set.lookup(&rules::header_key(), MapFlags::ANY).map_err(rules_error)?;
+    let base = header.and_then(|header| u64_at(&header, OFF_RULE_BASE)).unwrap_or(0);
+    Ok((base.min(RULES as u64), Some(set)))
 }
 
 fn new_rule_set() -> Result<MapHandle, ProbeError> {

@@ -70,8 +70,13 @@ pub(crate) fn compile(rules: &[Rule], base: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
     put(&mut header, OFF_RULE_IGNORE, &ignore.to_ne_bytes());
     put(&mut header, OFF_RULE_BASE, &base.to_ne_bytes());
     let mut entries: BTreeMap<_, _> = masks.into_iter().map(|(key, mask)| (key, value(mask))).collect();
-    entries.insert(text_key(RULE_HEADER, b""), header);
+    entries.insert(header_key(), header);
     entries
+}
+
+/// Where a set says which half of the counters is its own, among other things.
+pub(crate) fn header_key() -> Vec<u8> {
+    text_key(RULE_HEADER, b"")
 }
 
 /// The entry that says which rules hold for one cgroup.
