@@ -3,10 +3,11 @@
 // numbers that are missing and numbers that are there twice.
 //
 //   gcc -O1 -static -o load load.c          (target.c beside it becomes load-target in the same directory)
-//   load exec COUNT RATE TAG [UID] [-p WORKERS]
+//   load exec COUNT RATE TAG [UID] [-p WORKERS] [-e]
 //
 // Executes `TAG N` for N = 0..COUNT at RATE per second in all (0 = flat out) from WORKERS processes (default 1);
-// worker K takes N = K, K + WORKERS, ... and runs as UID if that is given. SIGTERM or SIGINT end it early.
+// worker K takes N = K, K + WORKERS, ... and runs as UID if that is given. With -e they get the environment of
+// this program, otherwise an empty one. SIGTERM or SIGINT end it early.
 // Prints one line: {"tag","count","done","failed","elapsed_us","workers":[done by each, in the order of its numbers]}.
 // Exit code 0 when every execution succeeded (also when ended early), 1 when one failed.
 #define _GNU_SOURCE
@@ -26,6 +27,7 @@
 struct plan {
     long count, rate, uid, workers;
     const char *tag;
+    char **env;
     char target[512];
 };
 
@@ -58,7 +60,6 @@ static void pace(const struct plan *plan, long long start, long n) {
 }
 
 static int execute(const struct plan *plan, long n) {
-    static char *no_env[] = {NULL};
     char number[24];
     char *args[] = {(char *)plan->tag, number, NULL};
     int status;
@@ -66,7 +67,7 @@ static int execute(const struct plan *plan, long n) {
     pid_t pid = vfork();
     if (pid < 0) return -1;
     if (pid == 0) {
-        execve(plan->target, args, no_env);
+        execve(plan->target, args, plan->env);
         _exit(127);
     }
     while (waitpid(pid, &status, 0) < 0)
@@ -124,7 +125,7 @@ static int run(const struct plan *plan) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: load exec COUNT RATE TAG [UID] [-p WORKERS]\n");
+    fprintf(stderr, "usage: load exec COUNT RATE TAG [UID] [-p WORKERS] [-e]\n");
     return 2;
 }
 
@@ -135,10 +136,13 @@ static int number(const char *from, long min, long max, long *into) {
 }
 
 int main(int argc, char **argv) {
-    struct plan plan = {.uid = -1, .workers = 1};
+    static char *no_env[] = {NULL};
+    struct plan plan = {.uid = -1, .workers = 1, .env = no_env};
     int option;
-    while ((option = getopt(argc, argv, "p:")) != -1)
-        if (option != 'p' || !number(optarg, 1, WORKERS_MAX, &plan.workers)) return usage();
+    while ((option = getopt(argc, argv, "ep:")) != -1) {
+        if (option == 'e') plan.env = environ;
+        else if (option != 'p' || !number(optarg, 1, WORKERS_MAX, &plan.workers)) return usage();
+    }
     int left = argc - optind;
     char **rest = argv + optind;
     if (left < 4 || left > 5 || strcmp(rest[0], "exec") != 0) return usage();
