@@ -62,6 +62,8 @@ pub(crate) struct Agent {
     notices: Vec<String>,
     /// Gaps told since the start, and the events they stand for.
     gaps: (u64, u64),
+    /// Per CPU, the last number given out when losses were last looked for.
+    numbered: Vec<u64>,
     full: bool,
 }
 
@@ -146,7 +148,8 @@ impl Agent {
                 next_tick = now + TICK;
                 self.tick()?;
             }
-            if now >= next_sweep {
+            // Records that wait for room still ask for their cgroups.
+            if now >= next_sweep && !self.full {
                 next_sweep = now + SWEEP;
                 self.pipeline.cgroups.sweep(&self.pipeline.probe, Clock::boot_now())?;
             }
@@ -233,16 +236,17 @@ impl Agent {
         }
     }
 
-    /// Numbers given out before the ring was last found empty and that never came, and counters
-    /// that moved.
+    /// Numbers given out by the last time this was asked and that have not come since, and
+    /// counters that moved. A number given out just now may still be on its way: copying the
+    /// longest arguments takes a moment.
     fn tell_losses(&mut self) -> anyhow::Result<()> {
-        let lanes = self.pipeline.probe.lanes()?;
         while self.drain()? {}
         if self.full {
             return Ok(());
         }
-        let numbered: Vec<u64> = lanes.iter().map(|lane| lane.sequence).collect();
-        let missing = self.pipeline.probe.reader.missing_at_end(&numbered);
+        let missing = self.pipeline.probe.reader.missing_at_end(&self.numbered);
+        let lanes = self.pipeline.probe.lanes()?;
+        self.numbered = lanes.iter().map(|lane| lane.sequence).collect();
         let mut gaps: Vec<Gap> = missing.into_iter().map(crate::pipeline::between).collect();
         gaps.extend(self.line.place.told.new_gaps(&lanes, &self.pipeline.probe.recursion_misses()));
         gaps.extend(self.dropped_by_store());
@@ -278,7 +282,9 @@ impl Agent {
     }
 
     fn end(mut self, end: End) -> anyhow::Result<Exit> {
-        while self.drain()? {}
+        self.tell_losses()?;
+        std::thread::sleep(GATHER);
+        self.tell_losses()?;
         let message = match end {
             End::Unload => "stopped; nothing is recorded from now on",
             End::Keep => "stopped; the kernel side goes on recording for the next agent",

@@ -58,6 +58,7 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
         started: Instant::now(),
         notices: Vec::new(),
         gaps: (0, 0),
+        numbered: Vec::new(),
         full: false,
         config,
     };
