@@ -51,7 +51,7 @@ static __always_inline struct scratch *scratch_for(__u32 program)
 /* From now on children and rules know what this process runs. */
 static __always_inline void remember(struct process *process, struct scratch *scratch, __u32 state)
 {
-	__u32 length = scratch->exec.executable_length;
+	__u64 length = HELD(scratch->exec.executable_length);
 
 	if (!process)
 		return;
@@ -62,7 +62,7 @@ static __always_inline void remember(struct process *process, struct scratch *sc
 	if (length > RULE_TEXT - 1)
 		length = RULE_TEXT - 1;
 	process->path_length = length;
-	bpf_probe_read_kernel(process->path, length & 0xff, scratch->data);
+	bpf_probe_read_kernel(process->path, length, scratch->data);
 }
 
 /* A runtime enters the container's cgroup before the container has its namespaces: what was
@@ -203,8 +203,8 @@ int BPF_PROG(capture_exit, struct task_struct *task)
 	struct settings *set_by = settings_now();
 	struct cgroup_state *cgroup;
 	struct process *process;
-	__u32 state, length;
-	__u64 key;
+	__u32 state;
+	__u64 key, length;
 
 	/* The last thread tells the end of the process. */
 	if (task->signal->live.counter != 0 || !scratch || !set_by)
@@ -226,12 +226,12 @@ int BPF_PROG(capture_exit, struct task_struct *task)
 	scratch->exit.exec_boot_ns = process->exec_boot_ns;
 	scratch->exit.cpu_ns = task->signal->sum_sched_runtime + task->se.sum_exec_runtime;
 	scratch->exit.peak_rss = task->signal->maxrss * PAGE_BYTES;
-	length = process->path_length;
+	length = HELD(process->path_length);
 	if (length > RULE_TEXT - 1)
 		length = RULE_TEXT - 1;
 	scratch->exit.executable_length = length;
-	bpf_probe_read_kernel((char *)scratch + OFF_EXIT_DATA, length & 0xff, process->path);
-	send(scratch, sizeof(struct exit_head) + (length & 0xff), next_sequence(), cgroup);
+	bpf_probe_read_kernel((char *)scratch + OFF_EXIT_DATA, length, process->path);
+	send(scratch, sizeof(struct exit_head) + length, next_sequence(), cgroup);
 	return 0;
 }
 

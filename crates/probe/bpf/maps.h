@@ -26,6 +26,15 @@ struct scratch {
 		within;                                             \
 	})
 
+/* A length in a register that the compiler may not swap for another: the one compared is then
+ * the one used, which the verifiers before 6.2 cannot tell otherwise. */
+#define HELD(length)                                                \
+	({                                                          \
+		__u64 held = (length);                              \
+		asm volatile("" : "+r"(held));                      \
+		held;                                               \
+	})
+
 struct bulk_scratch {
 	struct bulk_head head;
 	char data[BULK_BYTES];

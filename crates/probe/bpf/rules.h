@@ -39,12 +39,16 @@ static __always_inline __u64 rules_of_text(void *set, struct rule_key *key, __u3
 					   const char *text, __u32 length)
 {
 	struct rule_value *value;
+	__u64 size;
 
-	if (!text || length == 0 || length > RULE_TEXT - 1)
+	if (!text || length == 0)
+		return 0;
+	size = HELD(length);	/* here, or both comparisons become one of `length - 1` */
+	if (size > RULE_TEXT - 1)
 		return 0;
 	clear_key(key, field);
-	key->length = length;
-	if (bpf_probe_read_kernel(key->text, length & 0xff, text))
+	key->length = size;
+	if (bpf_probe_read_kernel(key->text, size, text))
 		return 0;
 	value = bpf_map_lookup_elem(set, key);
 	return value ? value->mask : 0;
