@@ -2,6 +2,8 @@
 //! Events through the codec and into documents, against golden files that people read.
 //! `UPDATE=1 cargo test -p event` rewrites the golden files.
 
+mod schema;
+
 use event::codec::{decode, decode_container, encode, encode_container};
 use event::document::{Context, render};
 use event::{
