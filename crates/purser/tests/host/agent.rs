@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{output, signal, temporary, wait_limited};
+use crate::lab::{output, run, signal, temporary, wait_limited};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +26,7 @@ pub(crate) const OWN_CONTAINERS: &str = "[scope]\ninclude = [\"container\"]\nnam
 
 pub(crate) struct Agent {
     dir: TempDir,
+    store: PathBuf,
     child: Option<Child>,
     starts: u32,
     /// Killed and not started again, so what it pinned in the kernel is still there.
@@ -35,15 +36,42 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent on an empty store and waits until it records.
     pub(crate) fn start(config: &str) -> Result<Agent> {
-        let dir = TempDir::with_prefix_in("agent-", temporary())?;
-        let mut agent = Agent { dir, child: None, starts: 0, crashed: false };
-        agent.write_config(config)?;
+        let mut agent = Agent::prepare(config)?;
         agent.start_again()?;
+        Ok(agent)
+    }
+
+    /// The same with a store at another place, such as a small disk.
+    pub(crate) fn start_on(store: &Path, config: &str) -> Result<Agent> {
+        let mut agent = Agent::prepare(config)?;
+        agent.store = store.to_path_buf();
+        agent.start_again()?;
+        Ok(agent)
+    }
+
+    /// An agent that has not been started yet.
+    pub(crate) fn prepare(config: &str) -> Result<Agent> {
+        let dir = TempDir::with_prefix_in("agent-", temporary())?;
+        let store = dir.path().join("store");
+        let agent = Agent { dir, store, child: None, starts: 0, crashed: false };
+        agent.write_config(config)?;
         Ok(agent)
     }
 
     /// Starts again on the same store after `stop` or `kill9`.
     pub(crate) fn start_again(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts and kills it `after` that time, however far it came.
+    pub(crate) fn kill9_while_it_starts(&mut self, after: Duration) -> Result<()> {
+        self.spawn()?;
+        sleep(after);
+        self.kill9()
+    }
+
+    fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "the agent still runs");
         self.starts += 1;
         let said = fs::File::create(self.said_path())?;
@@ -52,7 +80,7 @@ impl Agent {
         command.stdout(said.try_clone()?).stderr(said);
         self.child = Some(command.spawn().context("starting the agent")?);
         self.crashed = false;
-        self.wait_ready()
+        Ok(())
     }
 
     /// `purser WORD --store DIR`, ready for more arguments.
@@ -63,7 +91,7 @@ impl Agent {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.store.clone()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -141,6 +169,19 @@ impl Agent {
     /// A clean stop, as a person does it: everything is unloaded from the kernel.
     pub(crate) fn stop(&mut self) -> Result<()> {
         signal(self.pid()?, "TERM")?;
+        self.wait_stopped()
+    }
+
+    /// `purser stop --keep`: the kernel side goes on recording.
+    pub(crate) fn stop_and_keep(&mut self) -> Result<()> {
+        run(self.command("stop").arg("--keep"))?;
+        self.wait_stopped()?;
+        // What is pinned is to go, should nobody start it again.
+        self.crashed = true;
+        Ok(())
+    }
+
+    fn wait_stopped(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the agent does not run")?;
         let Some(status) = wait_limited(&mut child, STOP_LIMIT)? else {
             child.kill()?;

@@ -6,14 +6,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::agent::{Agent, OWN_CONTAINERS, purser};
 use crate::lab::{Lab, output, run, temporary, unique, wait_limited};
+use crate::load::{Faults, counts};
 use crate::record::{is, strings};
+use crate::restart::execute;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const SEEN_LIMIT: Duration = Duration::from_secs(30);
@@ -179,6 +182,33 @@ fn full_store() -> Result<()> {
     let full = ["space", "full"].iter().any(|word| said.contains(word));
     ensure!(full, "nothing about the full disk in: {said}");
     Ok(())
+}
+
+/// A disk that fills up under the agent: it says so, the records wait in the kernel, and all of them are
+/// in the store once there is room again.
+#[test]
+fn a_disk_that_fills_up_loses_nothing() -> Result<()> {
+    let lab = Lab::enter()?;
+    let dir = scratch()?;
+    let store = dir.path().join("store");
+    let _disk = Disk::mount(&store, "size=24m,mode=700")?;
+    let mut agent = Agent::start_on(&store, &format!("{OWN_CONTAINERS}[store]\ndisk_full = \"block\"\n"))?;
+    let filler = store.join("filler");
+    fill(&filler)?;
+    let tag = unique("full");
+    let tally = execute(&lab, &tag, 3000)?;
+    let start = Instant::now();
+    while !agent.said()?.contains("no space left") {
+        ensure!(start.elapsed() < SEEN_LIMIT, "nothing about the full disk in: {}", agent.said()?);
+        sleep(Duration::from_millis(50));
+    }
+    fs::remove_file(&filler)?;
+    let all_there = |documents: &[_]| counts(&tag, documents).len() as u64 >= tally.done;
+    let documents = agent.wait_for(&[], SEEN_LIMIT, all_there)?;
+    ensure!(tally.faults(&documents) == Faults::default(), "{:?}", tally.faults(&documents));
+    ensure!(agent.said()?.contains("room again"), "{}", agent.said()?);
+    agent.verify()?;
+    agent.stop()
 }
 
 /// Writes until nothing more fits.

@@ -11,6 +11,7 @@ use anyhow::{Result, ensure};
 use crate::agent::{Agent, OWN_CONTAINERS};
 use crate::lab::{Lab, unique};
 use crate::load::{Faults, Load, counts, wrong_exits};
+use crate::restart::execute;
 
 const KILLS: u32 = 50;
 const RATE: u32 = 500;
@@ -28,6 +29,9 @@ fn kills_lose_nothing_and_double_nothing() -> Result<()> {
         // Another point of the agent's life each time: while it starts to read, writes, seals.
         sleep(Duration::from_millis(u64::from(kill * 37 % 400)));
         agent.kill9()?;
+        if kill % 5 == 0 {
+            agent.kill9_while_it_starts(Duration::from_millis(u64::from(kill * 29 % 250)))?;
+        }
         sleep(Duration::from_millis(u64::from(kill * 53 % 300)));
         agent.start_again()?;
     }
@@ -47,6 +51,24 @@ fn kills_lose_nothing_and_double_nothing() -> Result<()> {
     agent.wait_for(&[], SEEN_LIMIT, settled)?;
     agent.verify()?;
     agent.stop()
+}
+
+/// Killed at any point of its first start, it leaves nothing that keeps the next one from recording.
+#[test]
+fn kills_during_the_first_start() -> Result<()> {
+    let lab = Lab::enter()?;
+    for after in (0..200).step_by(20) {
+        let mut agent = Agent::prepare(OWN_CONTAINERS)?;
+        agent.kill9_while_it_starts(Duration::from_millis(after))?;
+        agent.start_again()?;
+        let tally = execute(&lab, &unique(&format!("first-{after}")), 20)?;
+        let all_there = |documents: &[_]| counts(&tally.tag, documents).len() as u64 >= tally.done;
+        let documents = agent.wait_for(&[], SEEN_LIMIT, all_there)?;
+        ensure!(tally.faults(&documents) == Faults::default(), "{after} ms: {:?}", tally.faults(&documents));
+        agent.verify()?;
+        agent.stop()?;
+    }
+    Ok(())
 }
 
 /// A whole number from the environment, or what is usual.

@@ -5,20 +5,21 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::agent::{Agent, OWN_CONTAINERS};
+use crate::agent::{Agent, OWN_CONTAINERS, purser};
 use crate::lab::{Lab, run, unique};
-use crate::load::{Faults, Tally, counts};
+use crate::load::{Faults, Load, Tally, counts};
 use crate::record::is;
 
 const BPFFS: &str = "/sys/fs/bpf";
 const SEEN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a load of `count` numbers to its end in a container of its own.
-fn execute(lab: &Lab, tag: &str, count: u32) -> Result<Tally> {
+pub(crate) fn execute(lab: &Lab, tag: &str, count: u32) -> Result<Tally> {
     let words = ["/bin/load", "exec", &count.to_string(), "0", tag];
     Tally::parse(tag, &run(&mut lab.docker(&format!("purser-test-{tag}"), &[], &words))?)
 }
@@ -41,6 +42,41 @@ fn a_crash_keeps_recording() -> Result<()> {
     }
     let starts = documents.iter().filter(|document| is(document, "agent_start")).count();
     ensure!(starts == 2, "{starts} agent_start instead of 2");
+    agent.verify()?;
+    agent.stop()
+}
+
+#[test]
+fn a_stop_that_keeps_goes_on_recording() -> Result<()> {
+    let lab = Lab::enter()?;
+    let mut agent = Agent::start(OWN_CONTAINERS)?;
+    agent.stop_and_keep()?;
+    let meanwhile = execute(&lab, &unique("kept"), 300)?;
+    agent.start_again()?;
+    let enough = |documents: &[_]| counts(&meanwhile.tag, documents).len() as u64 >= meanwhile.done;
+    let documents = agent.wait_for(&[], SEEN_LIMIT, enough)?;
+    ensure!(meanwhile.faults(&documents) == Faults::default(), "{:?}", meanwhile.faults(&documents));
+    agent.verify()?;
+    agent.stop()
+}
+
+/// What an agent decided lives on in the kernel when it is killed: rules added at run time, and which
+/// cgroups are out of scope. The next agent must not inherit what nobody can see.
+#[test]
+fn decisions_of_a_killed_agent_are_not_inherited() -> Result<()> {
+    let lab = Lab::enter()?;
+    let mut agent = Agent::start("[scope]\ninclude = [\"container\"]\nnames = [\"another-*\"]\n")?;
+    let tag = unique("inherited");
+    let load = Load::start(&lab, &format!("purser-test-{tag}"), 50, &tag, Some(3003))?;
+    sleep(Duration::from_millis(500)); // some programs run while they are out of scope
+    ensure!(counts(&tag, &agent.log(&["--kind", "exec"])?).is_empty(), "recorded, though out of scope");
+    let rule = ["rule", "add", "--name", "quiet", "--uid", "3003", "--action", "ignore", "--store"];
+    run(purser().args(rule).arg(agent.store()))?;
+    agent.kill9()?;
+    agent.write_config(OWN_CONTAINERS)?;
+    agent.start_again()?;
+    agent.wait_for(&["--kind", "exec"], SEEN_LIMIT, |documents| !counts(&tag, documents).is_empty())?;
+    load.end()?;
     agent.verify()?;
     agent.stop()
 }
