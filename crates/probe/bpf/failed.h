@@ -15,7 +15,7 @@ struct call {
 };
 
 /* The arguments of execve(path, argv, envp) or execveat(fd, path, argv, envp, flags). */
-static __always_inline bool read_call(struct task_struct *task, long number, struct call *call)
+static __always_inline bool read_call(struct task_struct *task, int number, struct call *call)
 {
 	void *registers = (void *)bpf_task_pt_regs(task);
 #if defined(__TARGET_ARCH_x86)
@@ -91,7 +91,8 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	cgroup = cgroup_state(task, set_by, &key);
 	if (cgroup && cgroup->scope == SCOPE_OUT)
 		return 0;
-	if (!read_call(task, BPF_CORE_READ(context, id), &call) || call.flags & AT_EXECVE_CHECK)
+	/* The kernel fills only the lower half of the number; the rest is what lay there. */
+	if (!read_call(task, (int)BPF_CORE_READ(context, id), &call) || call.flags & AT_EXECVE_CHECK)
 		return 0;
 	process = bpf_task_storage_get(&processes, task->group_leader, 0, 0);
 	start_record(scratch, KIND_EXEC_FAILED, task, key, process);
