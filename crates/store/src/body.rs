@@ -16,8 +16,8 @@ pub(crate) struct Row {
     pub(crate) subject: u32,
     pub(crate) user: u32,
     pub(crate) executable: u32,
-    start: usize,
-    len: usize,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
 }
 
 /// A subject and its attachment, when it has one.
@@ -72,10 +72,15 @@ impl Body {
         self.raw.get(row.start..row.start + row.len).unwrap_or_default()
     }
 
-    /// The bytes of all events, one behind the other.
-    pub(crate) fn events(&self) -> &[u8] {
-        let start = self.rows.first().map_or(self.raw.len(), |row| row.start);
-        self.raw.get(start..).unwrap_or_default()
+    /// The bytes of neighbouring events, one behind the other.
+    pub(crate) fn events(&self, rows: &[Row]) -> &[u8] {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return &[] };
+        self.raw.get(first.start..last.start + last.len).unwrap_or_default()
+    }
+
+    /// The memory, to be used again.
+    pub(crate) fn into_raw(self) -> Vec<u8> {
+        self.raw
     }
 }
 
@@ -104,19 +109,13 @@ fn columns(cursor: &mut Cursor, count: usize, time_min: u64) -> Option<Vec<Row>>
 }
 
 /// A column of indexes: its width in bytes (1 or 2), then the indexes.
-fn indexes(cursor: &mut Cursor, count: usize) -> Option<Vec<u32>> {
-    match cursor.u8()? {
-        1 => Some(cursor.take(count)?.iter().map(|byte| u32::from(*byte)).collect()),
-        2 => {
-            let pairs = cursor.take(count.checked_mul(2)?)?.chunks_exact(2);
-            Some(
-                pairs
-                    .map(|pair| pair.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
-                    .collect(),
-            )
-        }
-        _ => None,
+fn indexes<'a>(cursor: &mut Cursor<'a>, count: usize) -> Option<impl Iterator<Item = u32> + use<'a>> {
+    let width = usize::from(cursor.u8()?);
+    if width != 1 && width != 2 {
+        return None;
     }
+    let column = cursor.take(count.checked_mul(width)?)?.chunks_exact(width);
+    Some(column.map(|index| index.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte))))
 }
 
 /// The writing side of the index columns.

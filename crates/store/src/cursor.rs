@@ -53,6 +53,11 @@ impl<'a> Cursor<'a> {
 
     /// Seven bits a byte, lowest first; at most ten bytes.
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Most are small.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(u64::from(*byte));
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;

@@ -19,6 +19,7 @@ use crate::query::{Entry, Matcher, Query};
 use crate::reader::OpenEvents;
 use crate::recovery::MAX_JOURNAL_BYTES;
 use crate::segment::{Index, SEGMENT_HEADER_LEN, SegmentFile, list_segments, read_up_to};
+use crate::unpacker::Unpacker;
 
 /// Most that is read of the journal at once.
 const MAX_READ_BYTES: u64 = 96 << 20;
@@ -32,6 +33,7 @@ pub struct Follower {
     watch: Option<OwnedFd>,
     journal: JournalPlace,
     segment: Option<(SegmentFile, Index)>,
+    unpacker: Unpacker,
     all: Matcher,
 }
 
@@ -53,6 +55,7 @@ impl Follower {
             watch: None,
             journal: JournalPlace::default(),
             segment: None,
+            unpacker: Unpacker::default(),
             all: Matcher::new(&Query::default()),
         }
     }
@@ -201,12 +204,14 @@ impl Follower {
                 }
                 continue;
             };
-            let body = segment.read_block(&block);
+            let body = segment.read_block(index, &block, &mut self.unpacker);
             let next = self.next;
             self.next = block.header.next_sequence();
             // Blocks are read in order, so those before are not needed again.
             *index = Index { end: block.offset + block.header.block_len() as u64, ..Index::default() };
-            let entries = self.all.entries(&body?);
+            let body = body?;
+            let entries = self.all.entries(&body);
+            self.unpacker.keep(body);
             self.ready.extend(entries.into_iter().filter(|entry| entry.sequence >= next));
             return Ok(());
         }

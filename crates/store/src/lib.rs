@@ -42,6 +42,7 @@ mod query;
 mod reader;
 mod recovery;
 mod segment;
+mod unpacker;
 mod verify;
 mod writer;
 

@@ -32,9 +32,12 @@ pub(crate) const SEAL_INDEX_BYTES: usize = 8 << 20;
 /// Most raw or stored bytes of a footer.
 pub(crate) const MAX_INDEX_BYTES: usize = 16 << 20;
 /// Most bytes that may wait for a commit.
-pub(crate) const MAX_PENDING_BYTES: usize = 32 << 20;
+pub(crate) const MAX_PENDING_BYTES: usize = 12 << 20;
+/// Most event bytes of blocks in the making; with the waiting ones again in the frame, that is what
+/// a writer may hold in memory while the disk is full.
+pub(crate) const MAX_HELD_BYTES: usize = 20 << 20;
 /// Most bytes of a journal frame.
-pub(crate) const MAX_FRAME_BYTES: usize = MAX_PENDING_BYTES + MAX_EVENT_BYTES + (32 << 20);
+pub(crate) const MAX_FRAME_BYTES: usize = 80 << 20;
 /// Journal bytes at which frames that only moved the position are dropped.
 pub(crate) const COMPACT_JOURNAL_BYTES: u64 = 4 << 20;
 /// Most attachments a writer remembers, and their bytes.

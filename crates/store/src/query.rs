@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::block::Header;
-use crate::body::Body;
+use crate::body::{Body, Row};
 use crate::filter::{self, Filter, needle_bits};
 
-/// Decides on a subject and its attachment (empty when there is none).
+/// Decides on a subject and its attachment (empty when there is none). Two threads may ask it at once.
 pub type SubjectTest = Arc<dyn Fn(&[u8], &[u8]) -> bool + Send + Sync>;
 
 /// Which events to give. The default gives all, oldest first.
@@ -79,12 +79,11 @@ pub(crate) struct Matcher {
 
 /// The keys of one event, as either a block or the journal gives them.
 #[derive(Debug)]
-pub(crate) struct EventKeys<'a> {
+pub(crate) struct EventKeys {
     pub(crate) sequence: u64,
     pub(crate) time_ns: u64,
     pub(crate) kind: u8,
     pub(crate) user: u32,
-    pub(crate) executable: &'a [u8],
 }
 
 impl Matcher {
@@ -135,7 +134,7 @@ impl Matcher {
         filter.may_contain(&self.bits) && user() && executable() && subject()
     }
 
-    /// Tests that do not need the event's bytes or its subject.
+    /// Tests that need neither the event's bytes nor a dictionary.
     pub(crate) fn matches_keys(&self, keys: &EventKeys) -> bool {
         let query = &self.query;
         query.since_ns.is_none_or(|since| keys.time_ns >= since)
@@ -143,7 +142,10 @@ impl Matcher {
             && query.from_sequence.is_none_or(|from| keys.sequence >= from)
             && (query.kinds == 0 || query.kinds >> (keys.kind & 63) & 1 == 1)
             && query.user.is_none_or(|user| keys.user == user)
-            && query.executable.as_ref().is_none_or(|executable| executable == keys.executable)
+    }
+
+    pub(crate) fn matches_executable(&self, path: &[u8]) -> bool {
+        self.query.executable.as_ref().is_none_or(|executable| executable == path)
     }
 
     pub(crate) fn matches_subject(&self, subject: &[u8], attachment: &[u8]) -> bool {
@@ -154,40 +156,68 @@ impl Matcher {
         self.needle.as_ref().is_none_or(|needle| needle.find(event).is_some())
     }
 
-    /// The events of a block that match, oldest first.
+    /// The events of a block that match, oldest first. Only the bytes of events whose keys match
+    /// are looked at.
     pub(crate) fn entries(&self, body: &Body) -> Vec<Entry> {
-        // One look over the whole block tells of most that the filter let through wrongly.
-        if !self.matches_text(body.events()) {
-            return Vec::new();
-        }
-        let bytes = |attachment: &Option<Arc<[u8]>>| attachment.clone().unwrap_or_default();
-        let subjects: Vec<bool> = body
-            .subjects
-            .iter()
-            .map(|(name, attached)| self.matches_subject(name, &bytes(attached)))
-            .collect();
+        let wanted = self.rows_by_keys(body);
         let mut entries = Vec::new();
-        for (number, row) in (0u64..).zip(body.rows()) {
-            let executable = body.executables.get(row.executable as usize).map_or(&[][..], |path| path);
-            let keys = EventKeys {
-                sequence: body.first_sequence.saturating_add(number),
-                time_ns: row.time_ns,
-                kind: row.kind,
-                user: row.user,
-                executable,
-            };
-            let subject = subjects.get(row.subject as usize).copied().unwrap_or(false);
-            if !subject || !self.matches_keys(&keys) || !self.matches_text(body.event(row)) {
-                continue;
-            }
-            entries.push(Entry {
-                sequence: keys.sequence,
-                time_ns: row.time_ns,
-                kind: row.kind,
-                event: body.event(row).to_vec(),
-                attachment: body.subjects.get(row.subject as usize).and_then(|(_, bytes)| bytes.clone()),
+        for run in wanted.chunk_by(|number, next| number + 1 == *next) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            let rows = body.rows().get(*first..=*last).unwrap_or_default();
+            self.for_each_with_text(body, rows, |offset, row| {
+                entries.push(Entry {
+                    sequence: body.first_sequence.saturating_add((first + offset) as u64),
+                    time_ns: row.time_ns,
+                    kind: row.kind,
+                    event: body.event(row).to_vec(),
+                    attachment: body.subjects.get(row.subject as usize).and_then(|(_, bytes)| bytes.clone()),
+                });
             });
         }
         entries
+    }
+
+    /// The numbers of the rows whose keys match. Dictionaries are asked once for each value.
+    fn rows_by_keys(&self, body: &Body) -> Vec<usize> {
+        let subjects: Vec<bool> = body
+            .subjects
+            .iter()
+            .map(|(name, attached)| self.matches_subject(name, attached.as_deref().unwrap_or_default()))
+            .collect();
+        let executables: Vec<bool> =
+            body.executables.iter().map(|path| self.matches_executable(path)).collect();
+        let passes = |passes: &[bool], index: u32| passes.get(index as usize).copied().unwrap_or(false);
+        let matches = |number: usize, row: &Row| {
+            let keys = EventKeys {
+                sequence: body.first_sequence.saturating_add(number as u64),
+                time_ns: row.time_ns,
+                kind: row.kind,
+                user: row.user,
+            };
+            passes(&subjects, row.subject) && passes(&executables, row.executable) && self.matches_keys(&keys)
+        };
+        let rows = body.rows().iter().enumerate();
+        rows.filter(|(number, row)| matches(*number, row)).map(|(number, _)| number).collect()
+    }
+
+    /// Gives those of neighbouring rows whose events hold the text, by one search over all of them.
+    fn for_each_with_text(&self, body: &Body, rows: &[Row], mut give: impl FnMut(usize, &Row)) {
+        let Some(needle) = &self.needle else {
+            rows.iter().enumerate().for_each(|(offset, row)| give(offset, row));
+            return;
+        };
+        let mut from = 0;
+        while let Some(rest @ [first, ..]) = rows.get(from..) {
+            let Some(found) = needle.find(body.events(rest)) else { return };
+            let start = first.start + found;
+            from += rest.partition_point(|row| row.start + row.len <= start);
+            // What begins in one event and ends in the next is in neither.
+            if let Some(row) = rows.get(from)
+                && start + needle.needle().len() <= row.start + row.len
+            {
+                give(from, row);
+            }
+            from += 1;
+        }
     }
 }

@@ -9,13 +9,21 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use crate::error::Error;
 use crate::follower::Follower;
+use crate::identity::{ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frame, Frames};
 use crate::query::{Entry, EventKeys, Matcher, Query};
-use crate::recovery::MAX_JOURNAL_BYTES;
-use crate::segment::{Index, SegmentFile, list_segments, read_up_to};
+use crate::recovery::{MAX_JOURNAL_BYTES, read_small};
+use crate::segment::{BlockRef, Index, SegmentFile, list_segments, read_up_to};
+use crate::unpacker::Unpacker;
+
+/// Most blocks, and raw bytes of them, that are read at once. A query begins with one block, so that
+/// one for the newest few events reads little.
+const MAX_BATCH_BLOCKS: usize = 16;
+const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// A store open for reading.
 #[derive(Debug, Clone)]
@@ -48,6 +56,13 @@ impl Reader {
     pub fn open(dir: &Path) -> Result<Reader, Error> {
         std::fs::read_dir(dir).map_err(|source| Error::io("opening the store", dir, source))?;
         Ok(Reader { dir: dir.to_path_buf() })
+    }
+
+    /// The id of the store, the same for its whole life, or zeros when its origin is missing or damaged.
+    pub fn store_id(&self) -> [u8; 16] {
+        let origin = read_small(&self.dir.join(ORIGIN_NAME), ORIGIN_LEN).ok().flatten();
+        let origin = origin.and_then(|bytes| Origin::decode(&bytes).ok());
+        origin.map_or([0; 16], |origin| origin.store_id)
     }
 
     /// The events that match. A damaged block gives one error and the rest goes on.
@@ -212,6 +227,9 @@ pub struct Entries {
     left: usize,
     ready: VecDeque<Result<Entry, Error>>,
     work: Work,
+    /// Blocks to read at once.
+    batch: usize,
+    unpackers: [Unpacker; 2],
     /// One past the newest event seen in a block.
     seen: u64,
 }
@@ -224,6 +242,8 @@ impl Entries {
             left: usize::MAX,
             ready: VecDeque::new(),
             work: Work::default(),
+            batch: 1,
+            unpackers: Default::default(),
             seen: 0,
         };
         if let Err(error) = entries.prepare(dir) {
@@ -245,10 +265,10 @@ impl Entries {
                 time_ns: event.entry.time_ns,
                 kind: event.entry.kind,
                 user: event.user,
-                executable: &event.executable,
             };
             let attachment = event.entry.attachment.as_deref().unwrap_or_default();
             matcher.matches_keys(&keys)
+                && matcher.matches_executable(&event.executable)
                 && matcher.matches_subject(&event.subject, attachment)
                 && matcher.matches_text(&event.entry.event)
         });
@@ -274,24 +294,39 @@ impl Entries {
         true
     }
 
-    /// One block, or one segment's index.
+    /// A few blocks, or one segment's index.
     fn step(&mut self) -> Result<(), Error> {
-        let Some((segment, index, blocks)) = &mut self.work.current else { return self.next_segment() };
-        let Some(number) = blocks.pop_front() else {
+        let Some((segment, index, numbers)) = &mut self.work.current else { return self.next_segment() };
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < self.batch
+            && bytes < MAX_BATCH_BYTES
+            && let Some(number) = numbers.pop_front()
+        {
+            let Some(block) = index.blocks.get(number) else { continue };
+            self.seen = self.seen.max(block.header.next_sequence());
+            let filter = index.filter(block);
+            if self.matcher.may_match(&block.header, filter.as_ref()) {
+                batch.push(block);
+                bytes += block.header.raw_len;
+                // Its subjects are asked about when it is read, which must not come out of order.
+                if filter.is_none_or(|filter| filter.subjects.is_none()) {
+                    break;
+                }
+            }
+        }
+        if batch.is_empty() {
             self.work.current = None;
             return Ok(());
-        };
-        let Some(block) = index.blocks.get(number) else { return Ok(()) };
-        self.seen = self.seen.max(block.header.next_sequence());
-        if !self.matcher.may_match(&block.header, index.filter(block).as_ref()) {
-            return Ok(());
         }
-        let body = segment.read_block(block)?;
-        let entries = self.matcher.entries(&body);
-        if self.descending {
-            entries.into_iter().rev().for_each(|entry| self.give_descending(entry));
-        } else {
-            self.ready.extend(entries.into_iter().map(Ok));
+        self.batch = (self.batch * 2).min(MAX_BATCH_BLOCKS);
+        for entries in read_batch(&self.matcher, segment, index, &batch, &mut self.unpackers) {
+            match entries {
+                Err(error) => self.ready.push_back(Err(error)),
+                Ok(entries) if self.descending => {
+                    entries.into_iter().rev().for_each(|entry| self.give_descending(entry));
+                }
+                Ok(entries) => self.ready.extend(entries.into_iter().map(Ok)),
+            }
         }
         Ok(())
     }
@@ -343,6 +378,41 @@ impl Entries {
         self.work.current = Some((segment, index, blocks));
         if torn { Err(Error::damaged(&path, end, "no whole block begins here")) } else { Ok(()) }
     }
+}
+
+/// What matches in each of the blocks, in their order; a second thread takes the second half.
+fn read_batch(
+    matcher: &Matcher,
+    segment: &SegmentFile,
+    index: &Index,
+    batch: &[&BlockRef],
+    [here, there]: &mut [Unpacker; 2],
+) -> Vec<Result<Vec<Entry>, Error>> {
+    let read = |blocks: &[&BlockRef], unpacker: &mut Unpacker| -> Vec<_> {
+        let read_one = |block: &&BlockRef| {
+            let body = segment.read_block(index, block, unpacker)?;
+            let entries = matcher.entries(&body);
+            unpacker.keep(body);
+            Ok(entries)
+        };
+        blocks.iter().map(read_one).collect()
+    };
+    let (first, second) = batch.split_at(batch.len().div_ceil(2));
+    if second.is_empty() {
+        return read(first, here);
+    }
+    thread::scope(|scope| {
+        let builder = thread::Builder::new().name("store-query".into());
+        let other = builder.spawn_scoped(scope, || read(second, there));
+        let mut all = read(first, here);
+        match other.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(entries)) => all.extend(entries),
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // Without a second thread it only takes longer.
+            Err(_) => all.extend(read(second, here)),
+        }
+        all
+    })
 }
 
 impl Iterator for Entries {

@@ -17,6 +17,7 @@ use crate::filter::Filter;
 use crate::identity::Identity;
 use crate::limits::{MAX_INDEX_BYTES, SEAL_INDEX_BYTES};
 use crate::merkle::{Hash, Tree};
+use crate::unpacker::Unpacker;
 
 pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
 pub(crate) const TRAILER_LEN: usize = 264;
@@ -464,19 +465,44 @@ impl SegmentFile {
         Ok(Some((header, filter.unwrap_or_default())))
     }
 
-    /// Reads, checks and takes apart one block.
-    pub(crate) fn read_block(&self, block: &BlockRef) -> Result<Body, Error> {
+    /// Reads, checks and takes apart one block. Hand the body to [`Unpacker::keep`] afterwards.
+    pub(crate) fn read_block(
+        &self,
+        index: &Index,
+        block: &BlockRef,
+        unpacker: &mut Unpacker,
+    ) -> Result<Body, Error> {
+        let mut stored = unpacker.take_stored();
+        let len = block.header.block_len();
+        let body = read_into(&self.file, &self.path, block.offset, len, &mut stored)
+            .and_then(|()| self.take_apart(&stored, block, index.filter(block), unpacker));
+        unpacker.keep_stored(stored);
+        body
+    }
+
+    fn take_apart(
+        &self,
+        bytes: &[u8],
+        block: &BlockRef,
+        known: Option<Filter>,
+        unpacker: &mut Unpacker,
+    ) -> Result<Body, Error> {
         let damaged = |detail| Error::damaged(&self.path, block.offset, detail);
-        let bytes = read_up_to(&self.file, &self.path, block.offset, block.header.block_len())?;
         if bytes.get(..HEADER_LEN) != Some(&block.header.encode()) {
             return Err(damaged("the block's header is not the one in the index"));
         }
         let rest = bytes.get(HEADER_LEN..).unwrap_or_default();
         let payload = payload(&block.header, rest).ok_or_else(|| damaged("the block's checksum is wrong"))?;
-        let filter = unpack(payload.filter, block.header.filter_raw_len);
-        let filter = filter.ok_or_else(|| damaged("the block's filter does not unpack"))?;
-        let filter = Filter::decode(&filter).ok_or_else(|| damaged("the block's filter is broken"))?;
-        let raw = unpack(payload.body, block.header.raw_len);
+        let unpacked;
+        let filter = match known {
+            Some(filter) => filter,
+            None => {
+                unpacked = unpack(payload.filter, block.header.filter_raw_len)
+                    .ok_or_else(|| damaged("the block's filter does not unpack"))?;
+                Filter::decode(&unpacked).ok_or_else(|| damaged("the block's filter is broken"))?
+            }
+        };
+        let raw = unpacker.unpack(payload.body, block.header.raw_len);
         let raw = raw.ok_or_else(|| damaged("the block's body does not unpack"))?;
         Body::decode(&block.header, &filter, raw).ok_or_else(|| damaged("the block's body is broken"))
     }
@@ -484,7 +510,14 @@ impl SegmentFile {
 
 /// Up to `len` bytes from `offset`; fewer at the end of the file. The caller bounds `len`.
 pub(crate) fn read_up_to(file: &File, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
-    let mut bytes = vec![0; len];
+    let mut bytes = Vec::new();
+    read_into(file, path, offset, len, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same into a buffer, in place of what it held.
+fn read_into(file: &File, path: &Path, offset: u64, len: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    bytes.resize(len, 0);
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + filled as u64) {
@@ -495,5 +528,5 @@ pub(crate) fn read_up_to(file: &File, path: &Path, offset: u64, len: usize) -> R
         }
     }
     bytes.truncate(filled);
-    Ok(bytes)
+    Ok(())
 }

@@ -15,8 +15,8 @@ use crate::helper::{Helper, Job};
 use crate::journal::{Journal, OLD_NAME, PendingFrame, remove_if_there};
 use crate::ledger::{Ledger, Statement};
 use crate::limits::{
-    COMPACT_JOURNAL_BYTES, MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_EXECUTABLE_BYTES, MAX_PENDING_BYTES,
-    MAX_POSITION_BYTES, MAX_SUBJECT_BYTES,
+    COMPACT_JOURNAL_BYTES, MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_EXECUTABLE_BYTES, MAX_HELD_BYTES,
+    MAX_PENDING_BYTES, MAX_POSITION_BYTES, MAX_SUBJECT_BYTES,
 };
 use crate::merkle::Hash;
 use crate::options::{DiskFull, Dropped, Options, Statistics};
@@ -98,10 +98,11 @@ impl Writer {
         check("bytes", event.len(), MAX_EVENT_BYTES)?;
         check("subject", keys.subject.len(), MAX_SUBJECT_BYTES)?;
         check("executable", keys.executable.len(), MAX_EXECUTABLE_BYTES)?;
-        if self.frame.bytes() + event.len() > MAX_PENDING_BYTES {
+        // The longest event alone is longer than that.
+        if self.frame.count() > 0 && self.frame.bytes() + event.len() > MAX_PENDING_BYTES {
             return Err(Error::Uncommitted { bytes: self.frame.bytes() });
         }
-        if self.builder_bytes + event.len() > 2 * MAX_PENDING_BYTES {
+        if self.builder_bytes + event.len() > MAX_HELD_BYTES {
             return Err(Error::Full { path: self.journal.path().to_path_buf() });
         }
         let builder = self.builder_for(event.len());
@@ -396,6 +397,11 @@ impl Writer {
     /// The last committed position; after opening, the one that was found.
     pub fn position(&self) -> &[u8] {
         &self.position
+    }
+
+    /// The id of the store, the same for its whole life.
+    pub fn store_id(&self) -> [u8; 16] {
+        self.ledger.identity.origin.store_id
     }
 
     /// The sequence the next appended event gets. The first of a store is 1.

@@ -44,7 +44,7 @@ impl Archive {
 
     /// What documents need besides events.
     pub(crate) fn context(&self) -> Context {
-        Context { store_id: [0; 16], host_name: host::name() }
+        Context { store_id: self.reader.store_id(), host_name: host::name() }
     }
 
     /// The sequence number the next event will get.
