@@ -125,6 +125,7 @@ fn settled(agent: &Agent, tally: &Tally, rule: &str) -> Result<(Vec<Value>, u64)
     Ok((documents, hits))
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of the test")]
 fn check(tally: &Tally, documents: &[Value], hits: u64) -> Result<()> {
     let recorded = counts(&tally.tag, documents).len() as u64;
     let faults = tally.faults(documents);
