@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use store::{Error, Query, Reader, Writer};
+use store::{Error, Keys, Query, Reader, Writer};
 
 use crate::world::{BOOT, SECOND, all, append, ask, assert_holds, assert_whole, fill, open, seconds, small};
 
@@ -183,4 +183,31 @@ fn time_closes_blocks_and_retires_segments() {
     assert_holds(dir.path(), first, 1000);
     writer.close(1002 * SECOND).unwrap();
     assert_whole(dir.path());
+}
+
+#[test]
+fn reader_and_writer_agree_on_the_id_and_a_damaged_origin_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _) = open(dir.path(), 1, &small());
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_ne!(writer.store_id(), [0; 16]);
+    assert_eq!(reader.store_id(), writer.store_id());
+    std::fs::write(dir.path().join("origin"), b"broken").unwrap();
+    assert_eq!(reader.store_id(), [0; 16]);
+}
+
+#[test]
+fn text_across_two_events_is_in_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &small());
+    for event in [&b"1 needle"[..], b"ne", b"edle", b"", b"2 needle needle", b"needl", b"needle"] {
+        let keys =
+            Keys { time_ns: 1, kind: 1, subject: b"c", user: 0, executable: b"/x", text: &[b"needle"] };
+        writer.append(event, &keys).unwrap();
+    }
+    writer.commit(b"p").unwrap();
+    writer.close(2 * SECOND).unwrap();
+    let query = Query { text: Some(b"needle".to_vec()), ..Query::default() };
+    let found: Vec<u64> = ask(dir.path(), &query).iter().map(|entry| entry.sequence).collect();
+    assert_eq!(found, [1, 5, 7]);
 }
