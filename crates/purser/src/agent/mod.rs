@@ -188,7 +188,7 @@ impl Agent {
 
     /// What the runtimes have answered goes to the store and to the rules.
     fn describe(&mut self) -> anyhow::Result<()> {
-        for known in self.pipeline.cgroups.take_changed() {
+        for known in self.pipeline.cgroups.take_changed(&self.pipeline.probe)? {
             self.line.store.attach(known.info.id.as_bytes(), &codec::encode_container(&known.info));
             self.rules.learn(&known.info, &known.cgroups, &self.pipeline.probe)?;
         }

@@ -23,8 +23,15 @@ impl Place {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.boot_id);
         let told = &self.told;
-        let numbers =
-            [self.rings, self.position.records, self.position.bulk, told.bulk, told.missed, told.recursion];
+        let numbers = [
+            self.rings,
+            self.position.records,
+            self.position.bulk,
+            told.bulk,
+            told.missed,
+            told.recursion,
+            told.no_state,
+        ];
         for number in numbers.iter().chain(self.position.sequences.iter().take(CPUS_LIMIT)) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -37,13 +44,13 @@ impl Place {
         let (boot_id, rest) = rest.split_first_chunk::<16>()?;
         let (words, []) = rest.as_chunks::<8>() else { return None };
         let numbers: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let ([rings, records, bulk, told_bulk, missed, recursion], sequences) =
+        let ([rings, records, bulk, told_bulk, missed, recursion, no_state], sequences) =
             numbers.split_first_chunk()?;
         (version == VERSION).then(|| Place {
             boot_id: *boot_id,
             rings: *rings,
             position: Position { records: *records, bulk: *bulk, sequences: sequences.to_vec() },
-            told: Told { bulk: *told_bulk, missed: *missed, recursion: *recursion },
+            told: Told { bulk: *told_bulk, missed: *missed, recursion: *recursion, no_state: *no_state },
         })
     }
 }
@@ -60,7 +67,7 @@ mod tests {
             boot_id: [7; 16],
             rings: 1,
             position: Position { records: 2, bulk: 3, sequences: vec![4, u64::MAX] },
-            told: Told { bulk: 5, missed: 6, recursion: 7 },
+            told: Told { bulk: 5, missed: 6, recursion: 7, no_state: 8 },
         };
         let bytes = place.encode();
         assert_eq!(Place::decode(&bytes), Some(place));
@@ -69,6 +76,6 @@ mod tests {
             assert!(cut.is_none() || length % 8 == 1, "{length}");
         }
         assert_eq!(Place::decode(&[]), None);
-        assert_eq!(Place::decode(&[9; 65]), None);
+        assert_eq!(Place::decode(&[9; 73]), None);
     }
 }

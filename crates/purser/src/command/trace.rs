@@ -152,7 +152,7 @@ impl Trace {
         })? {}
         let done = self.pipeline.probe.reader.position();
         self.pipeline.probe.reader.release(&done);
-        self.pipeline.cgroups.take_changed();
+        self.pipeline.cgroups.take_changed(&self.pipeline.probe)?;
         for event in events {
             self.show(event)?;
         }

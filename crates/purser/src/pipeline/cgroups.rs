@@ -2,8 +2,9 @@
 //! Which container a cgroup is, whether it is in scope, and what the runtimes know of it.
 //!
 //! Runtimes are asked on threads of their own and the line goes on meanwhile. Only a scope that
-//! itself asks for names, images or labels makes the line wait, once for each new container and
-//! at most [`PATIENCE`]: records wait in the ring, none is lost.
+//! itself asks for names, images or labels makes the line wait, once for each new container, at
+//! most [`PATIENCE`] at a time and a tenth of all time: records wait in the ring, none is lost.
+//! A container without a name by then is recorded until its name says otherwise.
 
 use crate::config::{Config, Include, Scope};
 use anyhow::Context;
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 const ANSWERS_LIMIT: usize = 4096;
 /// The longest wait for a name that the scope depends on.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// One part in this many of all time may be spent waiting for names.
+const WAITING_SHARE: u32 = 10;
 /// Time after which a removed cgroup is forgotten: its last records have long been read.
 const FORGET_NS: u64 = 30_000_000_000;
 
@@ -27,6 +30,8 @@ struct Seen {
     /// Empty for processes of the host.
     container: String,
     wanted: bool,
+    /// Its path is in the scope by itself, whatever the container is called.
+    listed: bool,
     /// Identified when a task was known to have a pid namespace of its own.
     inside: bool,
 }
@@ -41,6 +46,8 @@ pub(crate) struct Cgroups {
     known: HashMap<String, Known>,
     /// Containers whose description changed and has not been taken yet.
     changed: Vec<String>,
+    /// Time left for waiting, and when it was last counted.
+    budget: (Duration, Instant),
 }
 
 /// A container.
@@ -63,6 +70,7 @@ impl Cgroups {
             seen: HashMap::new(),
             known: HashMap::new(),
             changed: Vec::new(),
+            budget: (PATIENCE, Instant::now()),
         })
     }
 
@@ -106,7 +114,7 @@ impl Cgroups {
     fn decide(&mut self, probe: &Probe, key: u64, inside: bool) -> anyhow::Result<Seen> {
         let Some(cgroup) = probe.cgroup(key)? else {
             // The kernel had no memory for it: rather record without an id than lose.
-            return Ok(Seen { container: String::new(), wanted: true, inside });
+            return Ok(Seen { container: String::new(), wanted: true, listed: false, inside });
         };
         let listed =
             self.scope.cgroups.iter().any(|glob| glob.matches(&String::from_utf8_lossy(&cgroup.path)));
@@ -117,11 +125,11 @@ impl Cgroups {
         };
         let Some(identity) = identify(&described) else {
             let wanted = listed || self.scope.include.contains(&Include::Host);
-            return Ok(Seen { container: String::new(), wanted, inside });
+            return Ok(Seen { container: String::new(), wanted, listed, inside });
         };
         self.meet(&identity, &cgroup.path, key);
         let wanted = listed || self.is_wanted(&identity.id);
-        Ok(Seen { container: identity.id, wanted, inside })
+        Ok(Seen { container: identity.id, wanted, listed, inside })
     }
 
     /// Takes note of a container and has the runtimes asked about it.
@@ -160,16 +168,20 @@ impl Cgroups {
         matches_scope(&self.scope, &known.info)
     }
 
-    /// Takes answers until this container's is among them, or patience ends.
+    /// Takes answers until this container's is among them, or patience or the budget ends.
     fn wait_for(&mut self, id: &str) {
-        let until = Instant::now() + PATIENCE;
+        let start = Instant::now();
+        let (left, counted) = self.budget;
+        let budget = (left + start.saturating_duration_since(counted) / WAITING_SHARE).min(PATIENCE);
+        let until = start + budget;
         while self.known.get(id).is_some_and(|known| !known.answered) {
             let left = until.saturating_duration_since(Instant::now());
             match self.answers.recv_timeout(left) {
                 Ok(answer) => self.take(answer),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.budget = (budget.saturating_sub(start.elapsed()), Instant::now());
     }
 
     fn take(&mut self, answer: Resolved) {
@@ -190,13 +202,33 @@ impl Cgroups {
         self.changed.push(answer.id);
     }
 
-    /// Containers that are new or better known since the last call.
-    pub(crate) fn take_changed(&mut self) -> Vec<Known> {
+    /// Containers in scope that are new or better known since the last call.
+    pub(crate) fn take_changed(&mut self, probe: &Probe) -> anyhow::Result<Vec<Known>> {
         while let Ok(answer) = self.answers.try_recv() {
             self.take(answer);
         }
-        let changed = std::mem::take(&mut self.changed);
-        changed.iter().filter_map(|id| self.known.get(id).cloned()).collect()
+        let mut changed = Vec::new();
+        for id in std::mem::take(&mut self.changed) {
+            let Some(known) = self.known.get(&id).cloned() else { continue };
+            if self.settle(&known, probe)? {
+                changed.push(known);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Drops a container from the scope when its name, known by now, is not among the wanted.
+    fn settle(&mut self, known: &Known, probe: &Probe) -> anyhow::Result<bool> {
+        let mut wanted = false;
+        for &key in &known.cgroups {
+            let Some(seen) = self.seen.get_mut(&key).filter(|seen| seen.wanted) else { continue };
+            if known.answered && !seen.listed && !matches_scope(&self.scope, &known.info) {
+                seen.wanted = false;
+                probe.set_scope(key, probe::Scope::Out)?;
+            }
+            wanted |= seen.wanted;
+        }
+        Ok(wanted)
     }
 
     /// What is known of a container.

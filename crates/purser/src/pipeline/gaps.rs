@@ -27,6 +27,8 @@ pub(crate) struct Told {
     pub(crate) missed: u64,
     /// Runs the kernel refused inside another run.
     pub(crate) recursion: u64,
+    /// Processes and cgroups the kernel had no memory to remember.
+    pub(crate) no_state: u64,
 }
 
 impl Told {
@@ -34,6 +36,7 @@ impl Told {
     pub(crate) fn new_gaps(&mut self, lanes: &[Lane], misses: &BTreeMap<&'static str, u64>) -> Vec<Gap> {
         let bulk: u64 = lanes.iter().map(|lane| lane.bulk_lost).sum();
         let missed: u64 = lanes.iter().map(|lane| lane.missed).sum();
+        let no_state: u64 = lanes.iter().map(|lane| lane.no_state).sum();
         let recursion: u64 = misses.values().sum();
         let mut gaps = Vec::new();
         let mut tell = |told: &mut u64, now: u64, cause, detail: &str| {
@@ -47,6 +50,8 @@ impl Told {
         tell(&mut self.bulk, bulk, GapCause::BulkFull, "arguments cut");
         tell(&mut self.missed, missed, GapCause::NotRecording, "no program in its slot");
         tell(&mut self.recursion, recursion, GapCause::Recursion, &names(misses));
+        let detail = "no memory to remember a process or cgroup: its exit or container is not known";
+        tell(&mut self.no_state, no_state, GapCause::NotRecording, detail);
         gaps
     }
 }

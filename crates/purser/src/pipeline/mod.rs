@@ -93,7 +93,10 @@ impl Pipeline {
                         take(event)?;
                     }
                 }
-                Err(_) => self.bad_records += 1,
+                Err(error) => {
+                    self.bad_records += 1;
+                    take(self.gap(bad_record(&error)))?;
+                }
             }
         }
         Ok(())
