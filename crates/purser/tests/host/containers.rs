@@ -44,7 +44,7 @@ fn every_first_process_is_attributed() -> Result<()> {
     let tag = unique("first");
     let mut agent = Agent::start(SCOPE)?;
     let ran = run_all(&lab, &tag, all)?;
-    remove_empty_cgroups();
+    remove_left_by_ctr()?;
 
     let seen = |documents: &[Value]| ran.iter().all(|ran| wrong(ran, &tag, documents).is_none());
     let firsts = |agent: &Agent| agent.log(&["--kind", "exec"]);
@@ -122,12 +122,18 @@ fn run_podman(lab: &Lab, tag: &str, number: u32) -> Result<Ran> {
     Ok(Ran { number, id, name: Some(name) })
 }
 
-fn run_ctr(lab: &Lab, tag: &str, number: u32) -> Result<Ran> {
+fn ctr() -> Result<Command> {
     let sockets = ["/run/containerd/containerd.sock", "/var/run/docker/containerd/containerd.sock"];
     let socket = sockets.iter().find(|socket| Path::new(socket).exists()).context("no containerd socket")?;
-    let id = format!("purser-test-{tag}-{number}");
     let mut ctr = Command::new("ctr");
-    ctr.args(["-a", socket, "-n", "purser-test", "run", "--rm", "--rootfs"]).arg(lab.root());
+    ctr.args(["-a", socket]);
+    Ok(ctr)
+}
+
+fn run_ctr(lab: &Lab, tag: &str, number: u32) -> Result<Ran> {
+    let id = format!("purser-test-{tag}-{number}");
+    let mut ctr = ctr()?;
+    ctr.args(["-n", "purser-test", "run", "--rm", "--rootfs"]).arg(lab.root());
     run(ctr.args([&id, TARGET, tag, &number.to_string()]))?;
     Ok(Ran { number, id, name: None })
 }
@@ -154,9 +160,11 @@ fn run_runc(lab: &Lab, tag: &str, numbers: &[u32]) -> Result<Vec<Ran>> {
     Ok(ran)
 }
 
-/// `ctr` leaves the empty cgroup of its namespace behind in every hierarchy.
-fn remove_empty_cgroups() {
+/// `ctr` leaves its namespace behind, and the empty cgroup of it in every hierarchy.
+fn remove_left_by_ctr() -> Result<()> {
+    run(ctr()?.args(["namespaces", "remove", "purser-test"]))?;
     let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     let left: Vec<PathBuf> = hierarchies.map(|entry| entry.path().join("purser-test")).collect();
     left.iter().filter(|dir| dir.exists()).for_each(|dir| drop(fs::remove_dir(dir)));
+    Ok(())
 }
