@@ -137,12 +137,13 @@ struct {
 	__type(value, __u64);
 } rule_hits SEC(".maps");
 
+/* Sizes instead of types: before 6.2 a set with BTF cannot be replaced by one without. */
 struct rule_set {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 131072);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct rule_key);
-	__type(value, struct rule_value);
+	__uint(key_size, sizeof(struct rule_key));
+	__uint(value_size, sizeof(struct rule_value));
 } rules_0 SEC(".maps");
 
 /* Replacing the element is the swap: the kernel returns when nobody uses the old set. */
