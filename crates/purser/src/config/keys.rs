@@ -49,7 +49,10 @@ pub const KEYS: &[Key] = &[
     key("redaction.enabled", "Whether the built-in patterns for secrets are used."),
     key("redaction.disable", "Built-in patterns that are not used, by name."),
     key("redaction.rule.name", "Names the pattern in errors; unique."),
-    key("redaction.rule.pattern", "A regular expression; the group named secret, else the first group, else the whole match is replaced."),
+    key(
+        "redaction.rule.pattern",
+        "A regular expression; the group named secret, else the first group, else the whole match is replaced.",
+    ),
     key("redaction.rule.commands", "Only in the arguments of these programs; none given means all."),
     key("store.segment_mib", "Size at which a segment is sealed, in MiB: 1 to 1024."),
     key("store.retain_age", "Segments older than this are removed; \"none\" keeps them."),
