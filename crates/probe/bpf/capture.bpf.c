@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.h"
+#include "read.h"
 #include "path.h"
 #include "process.h"
 #include "rules.h"
@@ -69,7 +70,7 @@ static __always_inline void remember(struct process *process, struct scratch *sc
  * decided about the cgroup until then is open again. */
 static __always_inline void note_namespace(struct cgroup_state *cgroup, struct task_struct *task)
 {
-	if (cgroup->hints & HINT_PID_NS || BPF_CORE_READ(task, thread_pid, level) == 0)
+	if (cgroup->hints & HINT_PID_NS || READ(task, thread_pid, level) == 0)
 		return;
 	cgroup->hints |= HINT_PID_NS;
 	if (cgroup->scope == SCOPE_OUT)
@@ -82,9 +83,9 @@ static __always_inline enum verdict judge_exec(struct scratch *scratch,
 {
 	char argv0[128];
 	struct task_struct *parent = task->real_parent->group_leader;
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct mm_struct *mm = READ(task, mm);
 	long length = bpf_probe_read_user_str(argv0, sizeof(argv0),
-					      (void *)BPF_CORE_READ(mm, arg_start));
+					      (void *)READ(mm, arg_start));
 	struct rule_query query = {
 		.cgroup = cgroup,
 		.uid = scratch->head.euid,
@@ -122,18 +123,18 @@ int BPF_PROG(capture_exec, struct task_struct *task, int old_pid, struct linux_b
 		no_state();
 	start_record(scratch, KIND_EXEC, task, key, process);
 	fill_namespaces(scratch, address_of(task));
-	scratch->head.flags |= file_flags((__u64)BPF_CORE_READ(binprm, file)) | task_flags(task);
+	scratch->head.flags |= file_flags((__u64)READ(binprm, file)) | task_flags(task);
 	if (BPF_CORE_READ_BITFIELD_PROBED(binprm, secureexec))
 		scratch->head.flags |= FLAG_RAISED;
 	if (old_pid != task->pid)
 		scratch->head.flags |= FLAG_FROM_THREAD;
 	scratch->exec.argc = binprm->argc;
 	at = put_places(scratch, task, binprm->file);
-	args_at = put_string(scratch, at, (__u64)BPF_CORE_READ(binprm, filename));
+	args_at = put_string(scratch, at, (__u64)READ(binprm, filename));
 	scratch->exec.filename_length = args_at - at;
 	at = args_at;
 	if (binprm->interp != binprm->filename)
-		at = put_string(scratch, at, (__u64)BPF_CORE_READ(binprm, interp));
+		at = put_string(scratch, at, (__u64)READ(binprm, interp));
 	scratch->exec.interpreter_length = at - args_at;
 
 	verdict = judge_exec(scratch, task, key);
@@ -146,9 +147,9 @@ int BPF_PROG(capture_exec, struct task_struct *task, int old_pid, struct linux_b
 		return 0;
 	}
 	sequence = next_sequence();
-	at = put_args(scratch, at, (__u64)BPF_CORE_READ(task, mm), sequence);
+	at = put_args(scratch, at, (__u64)READ(task, mm), sequence);
 	args_at = at;
-	at = put_env(scratch, at, (__u64)BPF_CORE_READ(task, mm));
+	at = put_env(scratch, at, (__u64)READ(task, mm));
 	scratch->exec.env_length = at - args_at;
 	send(scratch, sizeof(struct exec_head) + at, sequence, cgroup);
 	remember(process, scratch, PROCESS_RECORDED);

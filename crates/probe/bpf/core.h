@@ -154,7 +154,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	__u64 start_boottime;
-	const struct cred *cred;
+	struct cred *cred;
 	struct fs_struct *fs;
 	struct mm_struct *mm;
 	struct nsproxy *nsproxy;

@@ -5,7 +5,8 @@
 #ifndef PURSER_EXEC_H
 #define PURSER_EXEC_H
 
-#define ENV_VARIABLES 4096
+#define ENV_CHUNKS 1024	/* of ENV_CHUNK bytes: more than the kernel accepts */
+#define ENV_WORDS 4
 #define ENV_BYTES 8192
 #define ENV_VALUE 4096
 #define BULK_PARTS 1024
@@ -48,11 +49,11 @@ static long send_part(__u64 index, void *context)
 }
 
 /* The arguments: the first bytes into the record, the rest into lane B. */
-__noinline __u32 put_args(struct scratch *scratch, __u32 at, __u64 mm_address, __u64 sequence)
+static __noinline __u32 put_args(struct scratch *scratch, __u32 at, __u64 mm_address, __u64 sequence)
 {
 	struct mm_struct *mm = (void *)mm_address;
-	unsigned long start = BPF_CORE_READ(mm, arg_start);
-	__u32 total = BPF_CORE_READ(mm, arg_end) - start;
+	unsigned long start = READ(mm, arg_start);
+	__u32 total = READ(mm, arg_end) - start;
 	__u32 first = total > INLINE_ARGS ? INLINE_ARGS : total;
 	struct bulk_walk walk = { .sequence = sequence };
 
@@ -85,72 +86,136 @@ __noinline __u32 put_args(struct scratch *scratch, __u32 at, __u64 mm_address, _
 }
 
 struct env_walk {
-	struct settings *settings;
+	struct env_scratch *chunk;
 	char *data;
-	unsigned long from;
+	unsigned long from;	/* user address of the chunk */
 	unsigned long end;
+	__u32 size;		/* bytes of the chunk that are there */
+	__u32 offset;		/* where in it to go on */
 	__u32 at;
 	__u32 limit;
-	__u32 inside;	/* the last read ended within a variable */
 	__u32 cut;
 };
 
-static long read_variable(__u64 index, void *context)
+/* Whether the variable that starts `offset` bytes into the chunk may be wanted. Global, so that
+ * it is verified once. */
+__noinline int is_wanted(__u32 offset)
 {
-	struct env_walk *walk = context;
-	__u32 at = walk->at;
-	__u32 inside = walk->inside;
+	__u32 zero = 0;
+	struct settings *set_by = bpf_map_lookup_elem(&settings, &zero);
+	struct env_scratch *chunk = bpf_map_lookup_elem(&env_scratches, &zero);
 	__u64 word;
-	long length;
 
-	if (walk->from >= walk->end)
-		return 1;
-	if (at >= walk->limit || at >= SCRATCH_DATA) {
-		walk->cut = 1;
-		return 1;
-	}
-	length = bpf_probe_read_user_str(walk->data + WITHIN(at), ENV_VALUE, (void *)walk->from);
-	if (length <= 0) {
-		walk->cut = 1;
-		return 1;
-	}
-	walk->inside = length == ENV_VALUE;
-	walk->from += walk->inside ? length - 1 : length;
-	if (inside)
+	if (!set_by || !chunk)
 		return 0;
-	if (bpf_probe_read_kernel(&word, sizeof(word), walk->data + WITHIN(at)))
-		return 1;
+	word = *(__u64 *)(chunk->bytes + (offset & (2 * ENV_CHUNK - 1)));
 	for (int name = 0; name < ENV_NAMES; name++) {
-		if (name >= walk->settings->env_count)
+		if (name >= set_by->env_count)
 			break;
-		if ((word & walk->settings->env_mask[name]) == walk->settings->env_prefix[name]) {
-			walk->at = at + length;
-			walk->cut |= walk->inside;
-			break;
-		}
+		if ((word & set_by->env_mask[name]) == set_by->env_prefix[name])
+			return 1;
 	}
 	return 0;
 }
 
+static __noinline long take_variable(struct env_walk *walk, __u32 offset)
+{
+	__u32 at = walk->at;
+	long length;
+
+	if (at >= walk->limit || at >= SCRATCH_DATA) {
+		walk->cut = 1;
+		return 1;
+	}
+	length = bpf_probe_read_user_str(walk->data + WITHIN(at), ENV_VALUE,
+					 (void *)(walk->from + offset));
+	if (length <= 0) {
+		walk->cut = 1;
+		return 1;
+	}
+	walk->at = at + length;
+	if (length == ENV_VALUE)
+		walk->cut = 1;
+	return 0;
+}
+
+/* The bytes of a word that are 0, as their highest bits. */
+static __always_inline __u64 zeros_in(__u64 word)
+{
+	const __u64 low = 0x7f7f7f7f7f7f7f7full;
+
+	return ~(((word & low) + low) | word | low);
+}
+
+/* Looks for the next end of a variable: behind it starts another one. */
+static long scan_chunk(__u64 index, void *context)
+{
+	struct env_walk *walk = context;
+	__u64 offset = HELD(walk->offset);
+	__u64 zeros = 0;
+	char *bytes;
+
+	if (offset >= ENV_CHUNK || offset >= walk->size)
+		return 1;
+	bytes = walk->chunk->bytes + offset;
+	for (int word = 0; word < ENV_WORDS; word++) {
+		zeros = zeros_in(*(__u64 *)(bytes + word * sizeof(zeros)));
+		if (zeros)
+			break;
+		offset += sizeof(zeros);
+	}
+	if (zeros)
+		offset += (place_of(zeros & -zeros) >> 3) + 1;
+	walk->offset = offset;
+	/* What starts behind the first byte of the next piece is found there. */
+	if (!zeros || offset > ENV_CHUNK || offset >= walk->size || !is_wanted(offset))
+		return 0;
+	return take_variable(walk, offset);
+}
+
+/* Copies the next piece of the environment, with the first bytes of the piece behind it. */
+static long read_chunk(__u64 index, void *context)
+{
+	struct env_walk *walk = context;
+	__u64 size;
+
+	if (walk->from >= walk->end || walk->cut)
+		return 1;
+	size = HELD(walk->end - walk->from);
+	if (size > ENV_CHUNK + sizeof(__u64))
+		size = ENV_CHUNK + sizeof(__u64);
+	if (bpf_probe_read_user(walk->chunk->bytes, size, (void *)walk->from)) {
+		walk->cut = 1;
+		return 1;
+	}
+	walk->size = size;
+	walk->offset = 0;
+	if (index == 0 && is_wanted(0) && take_variable(walk, 0))
+		return 1;
+	bpf_loop(ENV_CHUNK, scan_chunk, walk, 0);
+	walk->from += ENV_CHUNK;
+	return 0;
+}
+
 /* The variables whose names may be wanted; user space compares the whole names. */
-__noinline __u32 put_env(struct scratch *scratch, __u32 at, __u64 mm_address)
+static __noinline __u32 put_env(struct scratch *scratch, __u32 at, __u64 mm_address)
 {
 	struct mm_struct *mm = (void *)mm_address;
 	__u32 zero = 0;
 	struct settings *set_by = bpf_map_lookup_elem(&settings, &zero);
 	struct env_walk walk = {
-		.settings = set_by,
-		.from = BPF_CORE_READ(mm, env_start),
-		.end = BPF_CORE_READ(mm, env_end),
+		.chunk = bpf_map_lookup_elem(&env_scratches, &zero),
+		.from = READ(mm, env_start),
+		.end = READ(mm, env_end),
 		.at = at,
 		.limit = at + ENV_BYTES,
 	};
 
-	if (!scratch || !set_by || set_by->env_count == 0)
+	if (!scratch || !set_by || !walk.chunk || set_by->env_count == 0)
 		return at;
 	walk.data = scratch->data;
-	if (bpf_loop(ENV_VARIABLES, read_variable, &walk, 0) >= ENV_VARIABLES &&
-	    walk.from < walk.end)
+	bpf_loop(ENV_CHUNKS, read_chunk, &walk, 0);
+	if (walk.from < walk.end && !walk.cut)
 		walk.cut = 1;
 	if (walk.cut)
 		scratch->head.flags |= FLAG_ENV_CUT;
@@ -158,18 +223,18 @@ __noinline __u32 put_env(struct scratch *scratch, __u32 at, __u64 mm_address)
 }
 
 /* What kind of file it is that runs. */
-__noinline __u32 file_flags(__u64 file_address)
+static __noinline __u32 file_flags(__u64 file_address)
 {
 	struct file *file = (void *)file_address;
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	struct inode *inode = BPF_CORE_READ(dentry, d_inode);
-	unsigned long magic = BPF_CORE_READ(inode, i_sb, s_magic);
-	bool alone = BPF_CORE_READ(dentry, d_parent) == dentry;
+	struct dentry *dentry = READ(file, f_path.dentry);
+	struct inode *inode = READ(dentry, d_inode);
+	unsigned long magic = READ(inode, i_sb, s_magic);
+	bool alone = READ(dentry, d_parent) == dentry;
 	__u32 flags = 0;
 
 	if (magic == TMPFS_MAGIC && alone)
 		flags |= FLAG_MEMFD;
-	else if (BPF_CORE_READ(inode, i_nlink) == 0 || !BPF_CORE_READ(dentry, d_hash.pprev))
+	else if (READ(inode, i_nlink) == 0 || !READ(dentry, d_hash.pprev))
 		flags |= FLAG_DELETED;
 	if (magic == OVERLAYFS_MAGIC && bpf_core_field_exists(struct ovl_inode, __upperdentry)) {
 		struct ovl_inode *overlay = (void *)inode -
@@ -184,7 +249,7 @@ __noinline __u32 file_flags(__u64 file_address)
 static __always_inline __u32 task_flags(struct task_struct *task)
 {
 #ifdef __TARGET_ARCH_x86
-	if (BPF_CORE_READ(task, thread_info.flags) & (1ul << TIF_ADDR32))
+	if (READ(task, thread_info.flags) & (1ul << TIF_ADDR32))
 		return FLAG_COMPAT;
 #endif
 	return 0;
@@ -194,14 +259,14 @@ static __always_inline __u32 task_flags(struct task_struct *task)
 static __always_inline __u32 put_places(struct scratch *scratch, struct task_struct *task,
 					struct file *file)
 {
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	struct fs_struct *fs = READ(task, fs);
 	__u32 at, next;
 
-	at = put_path(scratch, 0, (__u64)BPF_CORE_READ(file, f_path.mnt),
-		      (__u64)BPF_CORE_READ(file, f_path.dentry), (__u64)fs);
+	at = put_path(scratch, 0, (__u64)READ(file, f_path.mnt),
+		      (__u64)READ(file, f_path.dentry), (__u64)fs);
 	scratch->exec.executable_length = at;
-	next = put_path(scratch, at, (__u64)BPF_CORE_READ(fs, pwd.mnt),
-			(__u64)BPF_CORE_READ(fs, pwd.dentry), (__u64)fs);
+	next = put_path(scratch, at, (__u64)READ(fs, pwd.mnt),
+			(__u64)READ(fs, pwd.dentry), (__u64)fs);
 	scratch->exec.directory_length = next - at;
 	return next;
 }

@@ -74,25 +74,30 @@ SEC("tracepoint/syscalls/sys_exit_execve")
 int capture_failed(struct trace_event_raw_sys_exit *context)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct scratch *scratch = scratch_for(SCRATCH_FAILED);
-	struct settings *set_by = settings_now();
+	struct scratch *scratch;
+	struct settings *set_by;
 	struct rule_query query = {};
 	struct cgroup_state *cgroup;
 	struct process *process;
 	struct call call;
-	long error = BPF_CORE_READ(context, ret);
+	long error = context->ret;
 	enum verdict verdict;
 	long length;
 	__u64 key;
 	__u32 at;
 
-	if (error >= 0 || !scratch || !set_by || !set_by->failed)
+	/* This comes after every exec; most of them succeed. */
+	if (error >= 0)
+		return 0;
+	scratch = scratch_for(SCRATCH_FAILED);
+	set_by = settings_now();
+	if (!scratch || !set_by || !set_by->failed)
 		return 0;
 	cgroup = cgroup_state(task, set_by, &key);
 	if (cgroup && cgroup->scope == SCOPE_OUT)
 		return 0;
 	/* The kernel fills only the lower half of the number; the rest is what lay there. */
-	if (!read_call(task, (int)BPF_CORE_READ(context, id), &call) || call.flags & AT_EXECVE_CHECK)
+	if (!read_call(task, (int)context->id, &call) || call.flags & AT_EXECVE_CHECK)
 		return 0;
 	process = bpf_task_storage_get(&processes, task->group_leader, 0, 0);
 	start_record(scratch, KIND_EXEC_FAILED, task, key, process);

@@ -115,6 +115,20 @@ struct {
 	__type(value, struct bulk_scratch);
 } bulk_scratches SEC(".maps");
 
+/* A piece of an environment, and room to look a little behind its end. */
+#define ENV_CHUNK 4096
+
+struct env_scratch {
+	char bytes[2 * ENV_CHUNK + 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct env_scratch);
+} env_scratches SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -34,19 +34,19 @@ static long walk_name(__u64 index, void *context)
 
 	if (dentry == walk->root_dentry && mount == walk->root_mount)
 		goto done;
-	parent = BPF_CORE_READ(dentry, d_parent);
-	if (dentry == BPF_CORE_READ(mount, mnt_root)) {
-		struct mount *above = BPF_CORE_READ(here, mnt_parent);
+	parent = READ(dentry, d_parent);
+	if (dentry == READ(mount, mnt_root)) {
+		struct mount *above = READ(here, mnt_parent);
 
 		if (above == here)
 			goto done;
-		walk->dentry = BPF_CORE_READ(here, mnt_mountpoint);
+		walk->dentry = READ(here, mnt_mountpoint);
 		walk->mount = above;
 		return 0;
 	}
 	if (at >= walk->limit || at >= SCRATCH_DATA)
 		return 1;
-	name = BPF_CORE_READ(dentry, d_name.name);
+	name = READ(dentry, d_name.name);
 	length = bpf_probe_read_kernel_str(walk->data + WITHIN(at), NAME_BYTES, name);
 	if (length <= 0)
 		return 1;
@@ -62,13 +62,13 @@ done:
 
 /* Appends the path's names at `at`, returns where they end. Sets FLAG_PATH_CUT if need be.
  * Global functions are verified once, for any arguments; kernel pointers pass as numbers. */
-__noinline __u32 put_path(struct scratch *scratch, __u32 at, __u64 mount, __u64 dentry, __u64 fs)
+static __noinline __u32 put_path(struct scratch *scratch, __u32 at, __u64 mount, __u64 dentry, __u64 fs)
 {
 	struct path *root = &((struct fs_struct *)fs)->root;
 	struct walk walk = {
 		.dentry = (struct dentry *)dentry,
-		.root_dentry = BPF_CORE_READ(root, dentry),
-		.root_mount = BPF_CORE_READ(root, mnt),
+		.root_dentry = READ(root, dentry),
+		.root_mount = READ(root, mnt),
 		.at = at,
 		.limit = at + PATH_BYTES,
 	};
@@ -84,7 +84,7 @@ __noinline __u32 put_path(struct scratch *scratch, __u32 at, __u64 mount, __u64 
 }
 
 /* Appends a kernel string of at most PATH_BYTES, without its NUL. */
-__noinline __u32 put_string(struct scratch *scratch, __u32 at, __u64 text)
+static __noinline __u32 put_string(struct scratch *scratch, __u32 at, __u64 text)
 {
 	long length;
 

@@ -8,7 +8,7 @@
 /* A task's address as a number, which global functions take where a task they would not. */
 static __always_inline __u64 address_of(struct task_struct *task)
 {
-	return (__u64)BPF_CORE_READ(task, group_leader);
+	return (__u64)READ(task, group_leader);
 }
 
 static __always_inline struct lane_state *lane(void)
@@ -30,15 +30,15 @@ static __always_inline void no_state(void)
  * controllers, on v2 there is one tree. */
 #define TRY_CONTROLLER(id)                                                             \
 	if (bpf_core_enum_value_exists(enum cgroup_subsys_id, id)) {                   \
-		css = BPF_CORE_READ(set, subsys[bpf_core_enum_value(enum cgroup_subsys_id, id)]); \
-		cgroup = BPF_CORE_READ(css, cgroup);                                   \
-		if (cgroup && BPF_CORE_READ(cgroup, level) > 0)                        \
+		css = READ(set, subsys[bpf_core_enum_value(enum cgroup_subsys_id, id)]); \
+		cgroup = READ(css, cgroup);                                   \
+		if (cgroup && READ(cgroup, level) > 0)                        \
 			return cgroup;                                                 \
 	}
 
 static __always_inline struct cgroup *cgroup_of(struct task_struct *task, struct settings *set_by)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct css_set *set = READ(task, cgroups);
 	struct cgroup_subsys_state *css;
 	struct cgroup *cgroup;
 
@@ -50,15 +50,15 @@ static __always_inline struct cgroup *cgroup_of(struct task_struct *task, struct
 		TRY_CONTROLLER(freezer_cgrp_id)
 		TRY_CONTROLLER(cpuset_cgrp_id)
 	}
-	return BPF_CORE_READ(set, dfl_cgrp);
+	return READ(set, dfl_cgrp);
 }
 
 /* Ids of cgroups are unique within a hierarchy only. */
 static __always_inline __u64 cgroup_key(struct cgroup *cgroup)
 {
-	__u64 hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
+	__u64 hierarchy = READ(cgroup, root, hierarchy_id);
 
-	return BPF_CORE_READ(cgroup, kn, id) | hierarchy << 56;
+	return READ(cgroup, kn, id) | hierarchy << 56;
 }
 
 struct cgroup_walk {
@@ -75,24 +75,24 @@ static long walk_cgroup(__u64 index, void *context)
 	__u32 at = state->path_length;
 	long length;
 
-	if (BPF_CORE_READ(cgroup, level) <= 0 || at >= CGROUP_PATH - 1)
+	if (READ(cgroup, level) <= 0 || at >= CGROUP_PATH - 1)
 		return 1;
 	/* A name that does not fit is cut: the innermost names come first and matter most. */
 	length = bpf_probe_read_kernel_str(state->path + (at & 255), CGROUP_PATH - 256,
-					   BPF_CORE_READ(cgroup, kn, name));
+					   READ(cgroup, kn, name));
 	if (length <= 0 || at > 255)
 		return 1;
 	state->path_length = at + length;
-	parent = BPF_CORE_READ(cgroup, self.parent);
+	parent = READ(cgroup, self.parent);
 	if (!parent)
 		return 1;
-	walk->cgroup = BPF_CORE_READ(parent, cgroup);
+	walk->cgroup = READ(parent, cgroup);
 	return 0;
 }
 
 /* The first event of a cgroup: its names are kept for good, so that a container that is gone
  * when user space looks still has its id. */
-__noinline int new_cgroup(__u64 task_address, __u64 cgroup_address, __u64 key)
+static __noinline int new_cgroup(__u64 task_address, __u64 cgroup_address, __u64 key)
 {
 	struct task_struct *task = (void *)task_address;
 	__u32 zero = 0;
@@ -103,7 +103,7 @@ __noinline int new_cgroup(__u64 task_address, __u64 cgroup_address, __u64 key)
 		return 0;
 	state->path_length = 0;
 	state->hints = 0;
-	if (BPF_CORE_READ(task, group_leader, thread_pid, level) > 0)
+	if (READ(task, group_leader, thread_pid, level) > 0)
 		state->hints |= HINT_PID_NS;
 	bpf_loop(16, walk_cgroup, &walk, 0);
 	return bpf_map_update_elem(&cgroups, &key, state, BPF_NOEXIST);
@@ -129,7 +129,7 @@ static __always_inline struct cgroup_state *cgroup_state(struct task_struct *tas
 /* The number of `pid` in its own namespace. */
 static __always_inline __u32 number_inside(struct pid *pid)
 {
-	__u32 level = BPF_CORE_READ(pid, level);
+	__u32 level = READ(pid, level);
 	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 		     level * bpf_core_type_size(struct upid);
 	int number = 0;
@@ -140,23 +140,23 @@ static __always_inline __u32 number_inside(struct pid *pid)
 
 static __always_inline __u32 tty_of(struct signal_struct *signal)
 {
-	struct tty_struct *tty = BPF_CORE_READ(signal, tty);
+	struct tty_struct *tty = READ(signal, tty);
 
 	if (!tty)
 		return 0;
-	return BPF_CORE_READ(tty, driver, major) << 20 |
-	       (BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index));
+	return READ(tty, driver, major) << 20 |
+	       (READ(tty, driver, minor_start) + READ(tty, index));
 }
 
-__noinline int fill_head(struct scratch *scratch, __u64 task_address, __u64 cgroup)
+static __noinline int fill_head(struct scratch *scratch, __u64 task_address, __u64 cgroup)
 {
 	struct task_struct *task = (void *)task_address;
 	struct record_head *head;
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
-	struct signal_struct *signal = BPF_CORE_READ(task, signal);
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-	struct pid *session = BPF_CORE_READ(signal, pids[PIDTYPE_SID]);
+	struct task_struct *leader = READ(task, group_leader);
+	struct task_struct *parent = READ(task, real_parent);
+	struct signal_struct *signal = READ(task, signal);
+	struct cred *cred = READ(task, cred);
+	struct pid *session = READ(signal, pids[PIDTYPE_SID]);
 	int session_number = 0;
 
 	if (!scratch)
@@ -166,17 +166,17 @@ __noinline int fill_head(struct scratch *scratch, __u64 task_address, __u64 cgro
 	head->cpu = bpf_get_smp_processor_id();
 	head->boot_ns = bpf_ktime_get_boot_ns();
 	head->cgroup = cgroup;
-	head->pid = BPF_CORE_READ(task, tgid);
-	head->namespace_pid = number_inside(BPF_CORE_READ(leader, thread_pid));
-	head->start = BPF_CORE_READ(leader, start_boottime);
-	head->parent_pid = BPF_CORE_READ(parent, tgid);
-	head->parent_start = BPF_CORE_READ(parent, group_leader, start_boottime);
-	head->uid = BPF_CORE_READ(cred, uid.val);
-	head->gid = BPF_CORE_READ(cred, gid.val);
-	head->euid = BPF_CORE_READ(cred, euid.val);
-	head->egid = BPF_CORE_READ(cred, egid.val);
+	head->pid = READ(task, tgid);
+	head->namespace_pid = number_inside(READ(leader, thread_pid));
+	head->start = READ(leader, start_boottime);
+	head->parent_pid = READ(parent, tgid);
+	head->parent_start = READ(parent, group_leader, start_boottime);
+	head->uid = READ(cred, uid.val);
+	head->gid = READ(cred, gid.val);
+	head->euid = READ(cred, euid.val);
+	head->egid = READ(cred, egid.val);
 	head->login_uid = bpf_core_field_exists(task->loginuid) ?
-			  BPF_CORE_READ(task, loginuid.val) : ~0u;
+			  READ(task, loginuid.val) : ~0u;
 	bpf_core_read(&session_number, sizeof(session_number), &session->numbers[0].nr);
 	head->session = session_number;
 	bpf_core_read(&head->capabilities, sizeof(head->capabilities), &cred->cap_effective);
@@ -195,13 +195,13 @@ static __always_inline void start_record(struct scratch *scratch, __u8 kind,
 	scratch->head.ancestor_start = process ? process->ancestor_start : 0;
 }
 
-__noinline int fill_namespaces(struct scratch *scratch, __u64 task_address)
+static __noinline int fill_namespaces(struct scratch *scratch, __u64 task_address)
 {
 	struct task_struct *task = (void *)task_address;
-	struct nsproxy *spaces = BPF_CORE_READ(task, nsproxy);
-	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct nsproxy *spaces = READ(task, nsproxy);
+	struct pid *pid = READ(task, thread_pid);
 	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-		     BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+		     READ(pid, level) * bpf_core_type_size(struct upid);
 	struct pid_namespace *pid_space = 0;
 	__u32 *inodes;
 
@@ -209,13 +209,13 @@ __noinline int fill_namespaces(struct scratch *scratch, __u64 task_address)
 		return 0;
 	inodes = scratch->exec.namespaces;
 	bpf_core_read(&pid_space, sizeof(pid_space), &((struct upid *)upid)->ns);
-	inodes[0] = BPF_CORE_READ(spaces, mnt_ns, ns.inum);
-	inodes[1] = BPF_CORE_READ(pid_space, ns.inum);
-	inodes[2] = BPF_CORE_READ(spaces, net_ns, ns.inum);
-	inodes[3] = BPF_CORE_READ(spaces, uts_ns, ns.inum);
-	inodes[4] = BPF_CORE_READ(spaces, ipc_ns, ns.inum);
-	inodes[5] = BPF_CORE_READ(task, cred, user_ns, ns.inum);
-	inodes[6] = BPF_CORE_READ(spaces, cgroup_ns, ns.inum);
+	inodes[0] = READ(spaces, mnt_ns, ns.inum);
+	inodes[1] = READ(pid_space, ns.inum);
+	inodes[2] = READ(spaces, net_ns, ns.inum);
+	inodes[3] = READ(spaces, uts_ns, ns.inum);
+	inodes[4] = READ(spaces, ipc_ns, ns.inum);
+	inodes[5] = READ(task, cred, user_ns, ns.inum);
+	inodes[6] = READ(spaces, cgroup_ns, ns.inum);
 	return 0;
 }
 

@@ -40,7 +40,7 @@ int snapshot(struct bpf_iter__task *context)
 	start_record(scratch, KIND_RUNNING, task, key, 0);
 	scratch->head.sequence = 0;
 	fill_namespaces(scratch, address_of(task));
-	file = BPF_CORE_READ(mm, exe_file);
+	file = READ(mm, exe_file);
 	scratch->head.flags |= file_flags((__u64)file) | task_flags(task);
 	at = put_places(scratch, task, file);
 	scratch->exec.filename_length = 0;
@@ -48,13 +48,13 @@ int snapshot(struct bpf_iter__task *context)
 	scratch->exec.argc = ~0u;
 	scratch->exec.bulk_parts = 0;
 	scratch->exec.env_length = 0;
-	total = BPF_CORE_READ(mm, arg_end) - BPF_CORE_READ(mm, arg_start);
+	total = READ(mm, arg_end) - READ(mm, arg_start);
 	scratch->exec.args_bytes = total;
 	first = total > SNAPSHOT_ARGS ? SNAPSHOT_ARGS : total;
 	if (at >= SCRATCH_DATA)
 		return 0;
 	if (bpf_copy_from_user_task(scratch->data + WITHIN(at), WITHIN(first),
-				    (void *)BPF_CORE_READ(mm, arg_start), task, 0))
+				    (void *)READ(mm, arg_start), task, 0))
 		first = 0;
 	scratch->exec.args_length = first;
 	if (first < total)

@@ -25,7 +25,8 @@ use probe::Position;
 use std::time::{Duration, Instant};
 use store::{Keys, Writer};
 
-/// Time records gather in the ring before they are read: one wake-up serves them all.
+/// Time records gather in the ring before they are read. While some come each time, the kernel
+/// is not asked to wake us: a wake-up costs the program that is started microseconds.
 const GATHER: Duration = Duration::from_millis(3);
 /// Longest sleep when nothing happens.
 const IDLE: Duration = Duration::from_millis(250);
@@ -65,6 +66,10 @@ pub(crate) struct Agent {
     /// Per CPU, the last number given out when losses were last looked for.
     numbered: Vec<u64>,
     full: bool,
+    /// Whether the last look at the rings found something.
+    busy: bool,
+    /// Committed up to here, while the rings still hold the newest record.
+    held: Option<Position>,
 }
 
 /// The end of the line: the store and the place that is committed with the events.
@@ -161,6 +166,15 @@ impl Agent {
             std::thread::sleep(FULL_PAUSE);
             return Ok(());
         }
+        if self.busy {
+            std::thread::sleep(GATHER);
+            return Ok(());
+        }
+        if let Some(position) = self.held.take()
+            && self.pipeline.probe.reader.release(&position)
+        {
+            return Ok(());
+        }
         let left = next_tick.saturating_duration_since(Instant::now()).min(IDLE);
         let ring = self.pipeline.probe.wake_fd().context("the ring has no descriptor")?;
         if self.wake.sleep(ring, left)? {
@@ -198,13 +212,15 @@ impl Agent {
     /// Commits what was appended and gives the room in the rings back. False on a full disk.
     fn commit(&mut self) -> anyhow::Result<bool> {
         let position = self.pipeline.probe.reader.position();
-        if self.line.waiting == 0 && position == self.line.place.position {
+        self.busy = self.line.waiting != 0 || position != self.line.place.position;
+        if !self.busy {
             return Ok(true);
         }
         let told = self.line.place.told.clone();
         let done = self.line.commit(position.clone(), told)?;
         if done {
-            self.pipeline.probe.reader.release(&position);
+            self.pipeline.probe.reader.release_quietly(&position);
+            self.held = Some(position);
         }
         if done == self.full {
             let store = self.options.store.display();

@@ -60,6 +60,8 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
         gaps: (0, 0),
         numbered: Vec::new(),
         full: false,
+        busy: false,
+        held: None,
         config,
     };
     agent.carry_on(&recovery, had_store)?;
