@@ -91,7 +91,7 @@ fn elsewhere<'a>(lines: &[Value], documents: &'a [Value]) -> BTreeSet<&'a str> {
 }
 
 /// Modes that were possible in some run, and modes that were possible in none.
-fn by_support(lines: &[Value]) -> (BTreeSet<&str>, BTreeSet<&str>) {
+pub(crate) fn by_support(lines: &[Value]) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let mut support: BTreeMap<&str, bool> = BTreeMap::new();
     for line in lines {
         *support.entry(text(line, "/mode")).or_default() |= line.get("expect").is_some();
