@@ -27,7 +27,7 @@ use store::{Keys, Writer};
 
 /// Time records gather in the ring before they are read. While some come each time, the kernel
 /// is not asked to wake us: a wake-up costs the program that is started microseconds.
-const GATHER: Duration = Duration::from_millis(3);
+const GATHER: Duration = Duration::from_millis(6);
 /// Longest sleep when nothing happens.
 const IDLE: Duration = Duration::from_millis(250);
 /// Time between looks at counters, rules that end and the store's housekeeping.
