@@ -11,13 +11,9 @@ use anyhow::{Context, Result};
 use crate::options::Options;
 use crate::process::{cargo, run};
 use crate::setup::{self, Level};
-use crate::vm::{self, Plan};
 use crate::{fuzz, place, tidy};
 
 const FUZZ_SECONDS: u64 = 15;
-
-/// What every kernel must show; sh in the guest.
-const GUEST_SUITE: &str = include_str!("vm/suite.sh");
 
 pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
     let (words, test_args) = Options::new(args).finish()?;
@@ -38,7 +34,6 @@ pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
         ]))
     })?;
     step("fuzz", || fuzz::fuzz(&[], FUZZ_SECONDS, &[]))?;
-    step("vm", other_kernels)?;
     step("cargo test", || {
         let mut cargo = cargo(["test", "--locked", "--workspace"]);
         // A test that cannot run on this machine says SKIP elsewhere; here that is a failure.
@@ -54,21 +49,6 @@ fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let end = if result.is_ok() { "ok" } else { "FAILED" };
     eprintln!("test: {name} {end} after {:.1} s", start.elapsed().as_secs_f64());
     result
-}
-
-fn other_kernels() -> Result<()> {
-    run(&mut cargo(["build", "--quiet", "--locked", "--package", "purser", "--bin", "purser"]))?;
-    for series in vm::SERIES {
-        let plan = Plan {
-            kernel: series.to_owned(),
-            files: vec![(place::built("debug", "purser"), "/bin/purser".to_owned())],
-            command: ["sh", "-c", GUEST_SUITE].map(str::to_owned).to_vec(),
-            limit_secs: 300,
-        };
-        let code = plan.run()?;
-        anyhow::ensure!(code == 0, "the suite on kernel {series} ended with {code}");
-    }
-    Ok(())
 }
 
 /// The fuzz targets are a workspace of their own.

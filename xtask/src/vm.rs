@@ -19,8 +19,6 @@ use crate::place;
 use crate::process::program;
 use crate::setup::{self, Level};
 
-pub(crate) use kernel::SERIES;
-
 /// The guest's last line on its output: this and the exit code.
 const MARKER: &str = "purser-vm-exit ";
 const LIMIT_SECS: u64 = 300;

@@ -11,7 +11,7 @@ use crate::process::{output, program, run};
 use crate::{packages, place};
 
 /// The series we test on: the distribution's own and its back-port.
-pub(crate) const SERIES: [&str; 2] = ["6.1", "6.12"];
+const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// The kernel image of `series`, downloaded when it is not here yet.
 pub(super) fn get(series: &str) -> Result<PathBuf> {
