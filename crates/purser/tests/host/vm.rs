@@ -50,7 +50,8 @@ fn on_kernel(series: &str) -> Result<String> {
 
     let documents = guest.documents("log")?;
     let failures = failures(&lines, &documents);
-    let score = format!("purser on Linux {series}: {} of {} exec modes", able.len() - failures.len(), able.len());
+    let score =
+        format!("purser on Linux {series}: {} of {} exec modes", able.len() - failures.len(), able.len());
     ensure!(failures.is_empty(), "{series}: {failures:#?}");
     ensure!(!documents.iter().any(|document| is(document, "gap")), "{series}: a gap");
     scope_and_container_come_from_v2(&documents).with_context(|| format!("Linux {series}"))?;
