@@ -301,12 +301,17 @@ impl Agent {
         self.tell_losses()?;
         std::thread::sleep(GATHER);
         self.tell_losses()?;
+        if self.full || !self.commit()? {
+            return Ok(self.end_on_full_disk());
+        }
         let message = match end {
             End::Unload => "stopped; nothing is recorded from now on",
             End::Keep => "stopped; the kernel side goes on recording for the next agent",
         };
         self.tell("agent_stop", message.to_string())?;
-        self.commit()?;
+        if !self.commit()? {
+            return Ok(self.end_on_full_disk());
+        }
         let Agent { pipeline, line, .. } = self;
         match end {
             End::Unload => pipeline.probe.unload()?,
@@ -315,6 +320,20 @@ impl Agent {
         line.store.close(pipeline.clock.wall_now()).context("closing the store")?;
         say(&format!("purser: {message}"));
         Ok(Exit::Success)
+    }
+}
+
+impl Agent {
+    /// What was not committed is still in the rings: they are left for the next agent, whatever
+    /// was asked, because unloading them would lose it.
+    fn end_on_full_disk(self) -> Exit {
+        say(&format!(
+            "purser: stopped on a full disk: the kernel side goes on recording and keeps what the store {} \
+             has no room for; free some space and start purser again",
+            self.options.store.display()
+        ));
+        self.pipeline.probe.keep();
+        Exit::Problem
     }
 }
 
