@@ -178,7 +178,7 @@ struct settings {
 	unsigned int v1;		/* cgroup v1 or hybrid: prefer the v1 controllers */
 	unsigned int failed;		/* report refused execs */
 	unsigned int env_count;
-	unsigned int self;		/* the agent's own pid, never reported */
+	unsigned int self;		/* the agent's own pid; no program reads it yet */
 	unsigned long long env_prefix[ENV_NAMES]; /* first bytes of "NAME=" */
 	unsigned long long env_mask[ENV_NAMES];
 };
@@ -204,7 +204,7 @@ struct settings {
 #define CGROUP_SIZE 592
 
 #define HINT_PID_NS 1	/* first seen task was in a pid namespace of its own */
-#define HINT_MNT_NS 2	/* and in another mount namespace than pid 1 */
+#define HINT_MNT_NS 2	/* not set by any program yet */
 
 struct cgroup_state {
 	unsigned int scope;

@@ -32,15 +32,13 @@ pub(crate) struct Pipeline {
     pub(crate) probe: Probe,
     pub(crate) cgroups: Cgroups,
     pub(crate) clock: Clock,
-    /// Records that could not be decoded, since the start.
-    pub(crate) bad_records: u64,
     converter: Converter,
 }
 
 impl Pipeline {
     /// Puts the line together.
     pub(crate) fn new(probe: Probe, cgroups: Cgroups, config: &Config) -> anyhow::Result<Pipeline> {
-        Ok(Pipeline { probe, cgroups, clock: Clock::now(), bad_records: 0, converter: converter(config)? })
+        Ok(Pipeline { probe, cgroups, clock: Clock::now(), converter: converter(config)? })
     }
 
     /// Goes on with another configuration; the old one stays in force when it fails.
@@ -62,7 +60,6 @@ impl Pipeline {
             match self.probe.reader.read().context("reading the kernel's ring")? {
                 None => return Ok(false),
                 Some(Item::Bad(error)) => {
-                    self.bad_records += 1;
                     more &= take(self.gap(bad_record(&error)))?;
                 }
                 Some(Item::Record(record, missing)) => {
@@ -94,7 +91,6 @@ impl Pipeline {
                     }
                 }
                 Err(error) => {
-                    self.bad_records += 1;
                     take(self.gap(bad_record(&error)))?;
                 }
             }
