@@ -21,12 +21,11 @@ impl Agent {
         }
         while let Ok(call) = self.server.calls.try_recv() {
             if let Request::Stop { keep } = call.request {
-                call.answer.try_send(Reply::done("stopping")).unwrap_or_default();
+                call.answer.give(Reply::done("stopping"));
                 return Ok(Some(if keep || self.options.keep { End::Keep } else { End::Unload }));
             }
             let reply = self.answer(call.request).unwrap_or_else(|error| Reply::failed(format!("{error:#}")));
-            // A client that went away does not need its answer.
-            call.answer.try_send(reply).unwrap_or_default();
+            call.answer.give(reply);
         }
         Ok(None)
     }
@@ -60,6 +59,7 @@ impl Agent {
             pid: std::process::id(),
             uptime_secs: self.started.elapsed().as_secs(),
             store: self.options.store.clone(),
+            pins: self.watch.pins().to_path_buf(),
             events: self.line.store.statistics().events,
             notices: self.notices.clone(),
         }

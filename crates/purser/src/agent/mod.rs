@@ -5,17 +5,20 @@
 //! place to carry on from, in one write. Whatever ends this process in between loses nothing.
 
 mod answer;
+mod pins;
 mod place;
 mod rights;
 mod start;
 mod wake;
+mod watch;
 
+pub(crate) use pins::{is_loaded, unload};
 pub(crate) use start::{Options, start};
 pub(crate) use wake::Wake;
 
 use crate::command::say;
 use crate::config::{Config, Provenance};
-use crate::control::Server;
+use crate::control::{Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
 use anyhow::Context;
@@ -24,6 +27,7 @@ use place::Place;
 use probe::Position;
 use std::time::{Duration, Instant};
 use store::{Keys, Writer};
+use watch::Watch;
 
 /// Time records gather in the ring before they are read. While some come each time, the kernel
 /// is not asked to wake us: a wake-up costs the program that is started microseconds.
@@ -60,7 +64,8 @@ pub(crate) struct Agent {
     server: Server,
     wake: Wake,
     started: Instant,
-    notices: Vec<String>,
+    notices: Vec<Notice>,
+    watch: Watch,
     /// Gaps told since the start, and the events they stand for.
     gaps: (u64, u64),
     /// Per CPU, the last number given out when losses were last looked for.
@@ -137,6 +142,13 @@ fn searchable(event: &Event) -> (u32, &[u8], Vec<&[u8]>) {
 impl Agent {
     /// Runs until a signal or a request ends it.
     pub(crate) fn run(mut self) -> anyhow::Result<Exit> {
+        match self.record().and_then(|end| self.look_around().map(|()| end)) {
+            Ok(end) => self.end(end),
+            Err(error) => self.end_on_failure(error),
+        }
+    }
+
+    fn record(&mut self) -> anyhow::Result<End> {
         let mut next_tick = Instant::now();
         let mut next_sweep = Instant::now() + SWEEP;
         let mut more = false;
@@ -145,7 +157,7 @@ impl Agent {
                 self.sleep(next_tick)?;
             }
             if let Some(end) = self.serve()? {
-                return self.end(end);
+                return Ok(end);
             }
             more = self.drain()?;
             let now = Instant::now();
@@ -238,6 +250,7 @@ impl Agent {
 
     /// Once a second: losses, rules that end, and the store's own chores.
     fn tick(&mut self) -> anyhow::Result<()> {
+        self.look_around()?;
         if self.full {
             return Ok(());
         }
@@ -312,12 +325,15 @@ impl Agent {
         if !self.commit()? {
             return Ok(self.end_on_full_disk());
         }
-        let Agent { pipeline, line, .. } = self;
-        match end {
-            End::Unload => pipeline.probe.unload()?,
-            End::Keep => pipeline.probe.keep(),
-        }
-        line.store.close(pipeline.clock.wall_now()).context("closing the store")?;
+        let now = self.pipeline.clock.wall_now();
+        let store = match end {
+            End::Unload => self.unload()?,
+            End::Keep => {
+                self.pipeline.probe.keep();
+                self.line.store
+            }
+        };
+        store.close(now).context("closing the store")?;
         say(&format!("purser: {message}"));
         Ok(Exit::Success)
     }

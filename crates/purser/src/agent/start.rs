@@ -2,22 +2,20 @@
 //! From options to a running agent: everything is opened and checked here, in the order in
 //! which a failure leaves nothing behind.
 
+use super::pins::pins_of;
 use super::place::Place;
+use super::watch::Watch;
 use super::{Agent, Line, Wake, rights};
 use crate::command::say;
 use crate::config::{self, Config, Include, Provenance};
-use crate::control::Server;
+use crate::control::{Notice, Server};
 use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use event::{Gap, GapCause};
 use probe::{Origin, Probe};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use store::{Recovery, Writer};
-
-/// Where BPF objects are pinned, one directory a store.
-const BPFFS: &str = "/sys/fs/bpf";
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -41,6 +39,7 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
         Writer::open(&options.store, clock.boot_id, clock.wall_now(), store_options(&config))?;
     let pins = pins_of(&options.store)?;
     let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
+    let watch = Watch::new(&options.store, pins)?;
     // Threads inherit rights when they start: drop them before the first that reads anything.
     rights::drop_most()?;
     let wake = Wake::new()?;
@@ -57,6 +56,7 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
         wake,
         started: Instant::now(),
         notices: Vec::new(),
+        watch,
         gaps: (0, 0),
         numbered: Vec::new(),
         full: false,
@@ -134,21 +134,32 @@ impl Agent {
         }
     }
 
-    fn find_notices(&self, recovery: &Recovery) -> Vec<String> {
+    fn find_notices(&self, recovery: &Recovery) -> Vec<Notice> {
         let mut notices = Vec::new();
+        let mut notice = |what: String, consequence: &str, advice: &str| {
+            notices.push(Notice { what, consequence: consequence.to_string(), advice: advice.to_string() });
+        };
         for (program, reason) in self.pipeline.probe.refused() {
-            notices.push(format!("the kernel refused the program {program}: {reason}"));
+            let what = format!("the kernel refused the program {program}: {reason}");
+            notice(what, "what it would see is not recorded", "see the lines on programs");
         }
         for state in self.pipeline.cgroups.runtimes() {
             if let Some(error) = state.error {
-                notices.push(format!("{} at {}: {error}", state.runtime.as_str(), state.path.display()));
+                let what = format!("{} at {}: {error}", state.runtime.as_str(), state.path.display());
+                notice(what, "its containers stay without names", "see [runtimes] of the configuration");
             }
         }
         for path in &recovery.future_versions {
-            notices.push(format!("{} was written by a newer purser and is left alone", path.display()));
+            let what = format!("{} was written by a newer purser", path.display());
+            notice(what, "it is left alone and not read", "read it with that version");
         }
         if recovery.new_identity {
-            notices.push("the store's keys were gone: what was recorded before cannot be proven".to_string());
+            let what = "the store's keys were gone when the agent started".to_string();
+            notice(
+                what,
+                "what was recorded before cannot be proven",
+                "keep purser verify --print-key elsewhere",
+            );
         }
         notices
     }
@@ -180,22 +191,6 @@ fn damage(recovery: &Recovery) -> Vec<Gap> {
         ..Gap::default()
     });
     lost.collect()
-}
-
-/// The directory of this store's pins. The same store has the same one after every restart, and
-/// two stores never share one.
-fn pins_of(store: &Path) -> anyhow::Result<PathBuf> {
-    const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-    let kind = rustix::fs::statfs(BPFFS).with_context(|| format!("looking at {BPFFS}"))?;
-    if kind.f_type as u64 != BPF_FS_MAGIC {
-        bail!("{BPFFS} is not a bpf file system: mount it with: mount -t bpf bpf {BPFFS}");
-    }
-    let real = fs::canonicalize(store).with_context(|| format!("looking at {}", store.display()))?;
-    // FNV-1a of the path: only a name.
-    let hash = real.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Ok(Path::new(BPFFS).join(format!("purser-{hash:016x}")))
 }
 
 fn store_options(config: &Config) -> store::Options {

@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     lines.push(configuration);
     lines.extend(runtimes::check(&loaded));
     lines.extend(storage::check(&loaded.agent.store));
-    lines.push(agent::check(&loaded.agent.store));
+    lines.extend(agent::check(&loaded.agent.store));
     let mut out = output::stdout();
     match args.output {
         Format::Table => table(&lines, output::look().colour && is_terminal(), &mut out)?,

@@ -149,7 +149,9 @@ fn complain(error: &anyhow::Error) -> Exit {
         say(&format!("  {hint}"));
     }
     let is = |wanted: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wanted);
-    if is(|cause| matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))) {
+    if is(|cause| {
+        cause.is::<stop::LeftLoaded>() || matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))
+    }) {
         Exit::NoAgent
     } else if is(|cause| cause.is::<ConfigError>() || cause.is::<Usage>()) {
         Exit::Refused

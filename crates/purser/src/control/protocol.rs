@@ -3,6 +3,7 @@
 
 use crate::config::Rule;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,10 +119,30 @@ pub struct Status {
     pub uptime_secs: u64,
     /// The store directory.
     pub store: PathBuf,
+    /// Where its kernel side is pinned.
+    pub pins: PathBuf,
     /// Events in the store.
     pub events: u64,
-    /// What `purser doctor` would say, one sentence each.
-    pub notices: Vec<String>,
+    /// What is not as it should be, for `purser doctor`.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notice {
+    /// What was found.
+    pub what: String,
+    /// What follows from it.
+    pub consequence: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}; {}", self.what, self.consequence, self.advice)
+    }
 }
 
 /// Counters since the kernel side was loaded.

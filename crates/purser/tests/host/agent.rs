@@ -181,6 +181,21 @@ impl Agent {
         Ok(())
     }
 
+    /// Waits until it ends by itself; its exit code.
+    pub(crate) fn wait_ended(&mut self) -> Result<Option<i32>> {
+        let mut child = self.child.take().context("the agent does not run")?;
+        let Some(status) = wait_limited(&mut child, STOP_LIMIT)? else {
+            self.child = Some(child);
+            bail!("the agent still runs after {STOP_LIMIT:?}\n{}", self.said()?);
+        };
+        Ok(status.code())
+    }
+
+    /// Nothing of it is in the kernel any more: nobody need clean up.
+    pub(crate) fn is_unloaded(&mut self) {
+        self.crashed = false;
+    }
+
     fn wait_stopped(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the agent does not run")?;
         let Some(status) = wait_limited(&mut child, STOP_LIMIT)? else {

@@ -14,4 +14,5 @@ mod record; // reading documents
 mod restart; // what happens while the agent is down, and a clean stop
 mod rival; // the distribution's execsnoop on the same load
 mod rules; // rules swapped under load: the counts add up
+mod taken_away; // the store directory or the pins vanish under an agent, or the agent itself
 mod vm; // the exec modes on other kernels, in virtual machines

@@ -2,23 +2,47 @@
 //! Whether an agent runs, and what it has to say.
 
 use super::{Line, State};
-use crate::control::{ControlError, Request, Status, ask};
+use crate::agent;
+use crate::control::{ControlError, Notice, Request, Status, ask};
 use crate::table::duration;
 use std::path::Path;
 
-pub(super) fn check(store: &Path) -> Line {
+pub(super) fn check(store: &Path) -> Vec<Line> {
     match ask(store, &Request::Status).map(|reply| reply.status) {
-        Ok(Some(status)) => running(&status),
-        Ok(None) => bad("gives no account of itself"),
-        // To be ready is not yet to run.
-        Err(ControlError::NoAgent { .. }) => Line::ok("agent", "not running; start it with: purser run"),
-        Err(error) => bad(&error.to_string()),
+        Ok(Some(status)) => {
+            std::iter::once(running(&status)).chain(status.notices.iter().map(noticed)).collect()
+        }
+        Ok(None) => vec![bad("gives no account of itself")],
+        Err(ControlError::NoAgent { .. }) => vec![absent(store)],
+        Err(error) => vec![bad(&error.to_string())],
     }
+}
+
+fn noticed(notice: &Notice) -> Line {
+    let Notice { what, consequence, advice } = notice;
+    Line::bad("agent notice", State::Degraded, what, consequence, advice)
+}
+
+/// To be ready is not yet to run.
+fn absent(store: &Path) -> Line {
+    if !agent::is_loaded(store) {
+        return Line::ok("agent", "not running; start it with: purser run");
+    }
+    let advice =
+        format!("go on with purser run, or unload it with purser stop --unload --store {}", store.display());
+    Line::bad(
+        "agent",
+        State::Degraded,
+        "not running, and the kernel side of an earlier one still records",
+        "what its rings cannot hold is lost",
+        &advice,
+    )
 }
 
 fn running(status: &Status) -> Line {
     let uptime = duration(status.uptime_secs.saturating_mul(1_000_000_000));
-    let detail = format!("version {} runs for {uptime} as pid {}", status.version, status.pid);
+    let (version, pid, pins) = (&status.version, status.pid, status.pins.display());
+    let detail = format!("version {version} runs for {uptime} as pid {pid}, pinned in {pins}");
     if status.version == env!("CARGO_PKG_VERSION") {
         return Line::ok("agent", detail);
     }
@@ -38,7 +62,7 @@ fn bad(detail: &str) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use super::{Status, running};
+    use super::{Notice, Status, noticed, running};
     use crate::command::doctor::State;
 
     #[test]
@@ -47,11 +71,18 @@ mod tests {
             version: version.to_string(),
             uptime_secs: 61,
             pid: 7,
+            pins: "/sys/fs/bpf/purser-1".into(),
             ..Status::default()
         };
         assert_eq!(running(&status("0.0.0")).state, State::Degraded);
         let line = running(&status(env!("CARGO_PKG_VERSION")));
         assert_eq!(line.state, State::Ok);
-        assert!(line.detail.ends_with("runs for 1m01s as pid 7"), "{}", line.detail);
+        let notice = Notice { what: "x".into(), consequence: "y".into(), advice: "z".into() };
+        assert_eq!((noticed(&notice).state, noticed(&notice).advice), (State::Degraded, "z".to_string()));
+        assert!(
+            line.detail.ends_with("runs for 1m01s as pid 7, pinned in /sys/fs/bpf/purser-1"),
+            "{}",
+            line.detail
+        );
     }
 }
