@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The memory mappings rustix has no safe form of: the two sides of a BPF ring buffer.
 //!
-//! The only room with unsafe code. It knows addresses and lengths, never what a record means.
+//! A room with unsafe code. It knows addresses and lengths, never what a record means.
 
 mod ring;
 

@@ -5,11 +5,12 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 7] = [
+const KNOWS: [(&str, &[&str]); 8] = [
     ("container", &[]),
     ("event", &[]),
+    ("names", &[]),
     ("probe", &["sys"]),
-    ("purser", &["container", "event", "probe", "redact", "store", "sys"]),
+    ("purser", &["container", "event", "names", "probe", "redact", "store", "sys"]),
     ("redact", &[]),
     ("store", &[]),
     ("sys", &[]),
