@@ -10,7 +10,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use store::{Keys, Options, Query, Reader, Writer};
@@ -83,6 +83,34 @@ fn ask(dir: &Path, what: &str, query: &Query) {
     println!("query {what}: {found} found in {wall:.1} ms (cpu {cpu:.1} ms)");
 }
 
+/// Reads everything as a sink does that starts behind.
+fn follow(dir: &Path, events: u64) {
+    // Sets the highest resident size back to the present one; without the right the figure is an upper bound.
+    std::fs::write("/proc/self/clear_refs", "5").ok();
+    let (before, cpu) = (resident_kib("VmRSS:"), cpu_secs());
+    let mut follower = Reader::open(dir).unwrap().follow(1);
+    let (mut next, mut bytes) = (1, 0);
+    while next <= events {
+        let entry = follower.next(Duration::from_secs(1)).unwrap().unwrap();
+        assert_eq!(entry.sequence, next);
+        bytes += entry.event.len();
+        next += 1;
+    }
+    let cpu = cpu_secs() - cpu;
+    let held = resident_kib("VmHWM:").saturating_sub(before);
+    println!(
+        "follow: {:.0} events per CPU-second, {} MB, {held} KiB more memory at most",
+        events as f64 / cpu,
+        bytes >> 20
+    );
+}
+
+fn resident_kib(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 fn main() {
     let events: u64 =
         std::env::var("PURSER_BENCH_EVENTS").ok().map_or(2_000_000, |text| text.parse().unwrap());
@@ -140,12 +168,14 @@ fn main() {
         ..Query::default()
     };
     ask(dir, "container and 10,000 events of time", &in_hour);
-    let hour = Query { until_ns: Some(written / 2 * STEP_NS + hour), ..in_hour };
+    let hour = Query { since_ns: Some(0), until_ns: Some(hour), ..in_hour };
+    ask(dir, "container and an hour of 1,000,000 events", &hour);
     ask(
         dir,
         "container, text and an hour of 1,000,000 events",
         &Query { text: Some(b"/data/0042".to_vec()), ..hour },
     );
+    follow(dir, written);
     let start = Instant::now();
     let report = store::verify(dir, None, &mut |_, _| {}).unwrap();
     println!("verify: whole = {}, {:.2} s", report.whole(), start.elapsed().as_secs_f64());

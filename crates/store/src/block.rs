@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A block as it lies in a segment: a fixed header, the writer's read position, the filter
-//! and the body, both pressed with zstd. Here it is taken apart and checked; `builder` makes it.
+//! and the frames of the body, each pressed with zstd. Here it is taken apart and checked; `builder` makes it.
 //!
 //! The header holds the BLAKE3 of everything behind it and the hash of the block before, so that
 //! hashing headers alone proves the order, and one block can be checked without its neighbours.
 
+use crate::body::{Body, Lists};
 use crate::cursor::Cursor;
+use crate::filter::Filter;
+use crate::frame::Frame;
 use crate::limits::{MAX_BLOCK_EVENTS, MAX_BODY_BYTES, MAX_FILTER_BYTES, MAX_POSITION_BYTES, MAX_RAW_BYTES};
 use crate::merkle::Hash;
 
@@ -13,7 +16,7 @@ use crate::merkle::Hash;
 pub(crate) const HEADER_LEN: usize = 160;
 pub(crate) const MAGIC: [u8; 4] = *b"PBLK";
 /// Version of every file of the store.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// The fixed part of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(crate) struct Header {
     pub(crate) filter_raw_len: usize,
     pub(crate) body_len: usize,
     pub(crate) raw_len: usize,
+    /// CRC32C of the pressed filter, which queries read without the rest.
+    pub(crate) filter_crc: u32,
     /// CRC32C of everything behind the header.
     pub(crate) payload_crc: u32,
     /// Hash of the block before, or of the origin.
@@ -45,7 +50,7 @@ pub(crate) enum HeaderFault {
     Short,
     /// Not a header, or one that does not match its checksum.
     Broken,
-    /// Of a later format.
+    /// Of another format.
     Version(u16),
 }
 
@@ -68,6 +73,7 @@ impl Header {
         out.extend_from_slice(&len(self.body_len));
         out.extend_from_slice(&len(self.raw_len));
         out.extend_from_slice(&self.payload_crc.to_le_bytes());
+        out.extend_from_slice(&self.filter_crc.to_le_bytes());
         out.extend_from_slice(&self.previous);
         out.extend_from_slice(&self.payload_hash);
         seal_fixed(out)
@@ -107,6 +113,7 @@ impl Header {
             body_len: len(cursor)?,
             raw_len: len(cursor)?,
             payload_crc: cursor.u32()?,
+            filter_crc: cursor.u32()?,
             previous: cursor.array()?,
             payload_hash: cursor.array()?,
         })
@@ -152,7 +159,7 @@ pub(crate) fn open_fixed<const N: usize>(bytes: &[u8], magic: [u8; 4]) -> Result
     }
     let mut cursor = Cursor::new(start.get(4..).unwrap_or_default());
     let version = cursor.u16().unwrap_or_default();
-    if version > VERSION {
+    if version != VERSION {
         return Err(HeaderFault::Version(version));
     }
     cursor.u16();
@@ -208,19 +215,36 @@ pub fn scan(bytes: &[u8]) -> Scan {
     while let Some(rest) = bytes.get(seen.consumed..) {
         let Ok(header) = Header::decode(rest) else { break };
         let Some(payload) = rest.get(HEADER_LEN..).and_then(|rest| payload(&header, rest)) else { break };
-        let Some(filter) = unpack(payload.filter, header.filter_raw_len) else { break };
-        let Some(filter) = crate::filter::Filter::decode(&filter) else { break };
-        let Some(raw) = unpack(payload.body, header.raw_len) else { break };
-        let Some(body) = crate::body::Body::decode(&header, &filter, raw) else { break };
-        seen.events += body.rows().len() as u64;
+        let Some(events) = events(&header, &payload) else { break };
+        seen.events += events;
         seen.blocks += 1;
         seen.consumed += header.block_len();
     }
     seen
 }
 
+/// Takes a whole payload apart and counts its events.
+fn events(header: &Header, payload: &Payload) -> Option<u64> {
+    let filter = unpack(payload.filter, header.filter_raw_len)?;
+    let filter = Filter::decode(&filter)?;
+    let layout = filter.layout(header)?;
+    let stored = |frame: &Frame| payload.body.get(frame.stored.clone());
+    let lists = match &layout.lists {
+        Some(frame) => unpack(stored(frame)?, frame.raw_len)?,
+        None => Vec::new(),
+    };
+    let mut body = Body::new(header, Lists::decode(&filter, &lists, |_, _| true)?, Vec::new());
+    for frame in &layout.frames {
+        let from = body.raw_mut().len();
+        let raw = unpack(stored(frame)?, frame.raw_len)?;
+        body.raw_mut().extend_from_slice(&raw);
+        body.take(frame, from)?;
+    }
+    Some(body.rows().len() as u64)
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn sample() -> Header {
@@ -237,6 +261,7 @@ mod tests {
             body_len: 7,
             raw_len: 8,
             payload_crc: 9,
+            filter_crc: 10,
             previous: [1; 32],
             payload_hash: [2; 32],
         }
@@ -257,9 +282,9 @@ mod tests {
     #[test]
     fn a_later_version_is_named() {
         let mut bytes = sample().encode();
-        bytes[4] = 2;
+        bytes[4] = 3;
         let crc = crc32c::crc32c(&bytes[..156]);
         bytes[156..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Header::decode(&bytes), Err(HeaderFault::Version(2)));
+        assert_eq!(Header::decode(&bytes), Err(HeaderFault::Version(3)));
     }
 }

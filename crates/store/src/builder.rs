@@ -11,6 +11,7 @@ use crate::block::{HEADER_LEN, Header};
 use crate::body::{put_indexes, zigzag};
 use crate::cursor::{put_sized, put_varint};
 use crate::filter::{Parts, Trigrams};
+use crate::frame::{Frame, arrange};
 use crate::limits::{MAX_FILTER_EXECUTABLES, MAX_FILTER_SUBJECTS, MAX_FILTER_USERS};
 use crate::merkle::Hash;
 
@@ -159,7 +160,7 @@ impl Builder {
         self.first_sequence + self.kinds.len() as u64
     }
 
-    /// The time of the oldest event, by the clock of the events.
+    /// Whether it has an event of this subject.
     pub(crate) fn holds(&self, subject: &[u8]) -> bool {
         self.subject_values.indexes.contains_key(subject)
     }
@@ -219,12 +220,15 @@ impl Builder {
         attachments: &Attachments,
         press: &mut zstd::bulk::Compressor<'static>,
     ) -> io::Result<Encoded> {
-        let (filter, raw) = self.filter_and_body(attachments);
-        let mut bytes = Vec::with_capacity(HEADER_LEN + place.position.len() + raw.len() / 3);
+        let lists = self.lists(attachments);
+        let (frames, body, raw_len) = self.body(&lists, press)?;
+        let filter = self.filter(&lists, &frames);
+        let mut bytes = Vec::with_capacity(HEADER_LEN + place.position.len() + filter.len() + body.len());
         bytes.resize(HEADER_LEN, 0);
         bytes.extend_from_slice(place.position);
         let filter_len = press_onto(press, &filter, &mut bytes)?;
-        let body_len = press_onto(press, &raw, &mut bytes)?;
+        let filter_crc = crc32c::crc32c(bytes.get(HEADER_LEN + place.position.len()..).unwrap_or_default());
+        bytes.extend_from_slice(&body);
         let payload = bytes.get(HEADER_LEN..).unwrap_or_default();
         let header = Header {
             boot_id: place.boot_id,
@@ -236,8 +240,9 @@ impl Builder {
             position_len: place.position.len(),
             filter_len,
             filter_raw_len: filter.len(),
-            body_len,
-            raw_len: raw.len(),
+            filter_crc,
+            body_len: body.len(),
+            raw_len,
             payload_crc: crc32c::crc32c(payload),
             previous: place.previous,
             payload_hash: *blake3::hash(payload).as_bytes(),
@@ -248,7 +253,7 @@ impl Builder {
         Ok(Encoded { header, bytes, filter })
     }
 
-    fn filter_and_body(&self, attachments: &Attachments) -> (Vec<u8>, Vec<u8>) {
+    fn lists(&self, attachments: &Attachments) -> EncodedLists {
         let mut subjects = Vec::with_capacity(self.subject_values.bytes + 64);
         for subject in &self.subject_values.values {
             put_sized(&mut subjects, subject);
@@ -257,38 +262,128 @@ impl Builder {
         let users: Vec<u8> = self.user_values.iter().flat_map(|user| user.to_le_bytes()).collect();
         let mut executables = Vec::with_capacity(self.executable_values.bytes);
         self.executable_values.values.iter().for_each(|value| put_sized(&mut executables, value));
+        EncodedLists { subjects, users, executables }
+    }
 
-        let fits = |list: &[u8], limit: usize| list.len() <= limit;
-        let parts = Parts {
-            kinds: self.kind_mask,
-            subjects: fits(&subjects, MAX_FILTER_SUBJECTS).then_some(&subjects),
-            users: fits(&users, MAX_FILTER_USERS * 4).then_some(&users),
-            executables: fits(&executables, MAX_FILTER_EXECUTABLES).then_some(&executables),
-            trigrams: &self.trigrams,
-        };
+    fn filter(&self, lists: &EncodedLists, frames: &[u8]) -> Vec<u8> {
+        let [subjects, users, executables] = lists.in_filter();
+        let parts =
+            Parts { kinds: self.kind_mask, subjects, users, executables, frames, trigrams: &self.trigrams };
         let mut filter = Vec::with_capacity(8 << 10);
         parts.encode(&mut filter);
+        filter
+    }
 
-        let mut raw = Vec::with_capacity(self.bytes.len() + self.count() * 12 + 64);
+    /// The list of frames, the pressed frames and how long they were before.
+    fn body(
+        &self,
+        lists: &EncodedLists,
+        press: &mut zstd::bulk::Compressor<'static>,
+    ) -> io::Result<(Vec<u8>, Vec<u8>, usize)> {
+        let (mut frames, mut body, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+        let mut raw_len = 0;
+        let mut close = |raw: &mut Vec<u8>, subjects, count| -> io::Result<()> {
+            let start = body.len();
+            press_onto(press, raw, &mut body)?;
+            let crc = crc32c::crc32c(body.get(start..).unwrap_or_default());
+            Frame { subjects, count, raw_len: raw.len(), stored: start..body.len(), crc }.encode(&mut frames);
+            raw_len += raw.len();
+            raw.clear();
+            Ok(())
+        };
+        if lists.put_elsewhere(&mut raw) {
+            close(&mut raw, (0, 0), 0)?;
+        }
+        let starts = self.starts();
+        let (order, ends) = arrange(&self.subjects, &self.lens, self.subject_values.values.len());
+        let mut from = 0;
+        for end in ends {
+            let events = order.get(from..end).unwrap_or_default();
+            from = end;
+            self.put_frame(events, &starts, &mut raw);
+            let subject = |number: Option<&u32>| number.map_or(0, |number| at(&self.subjects, *number));
+            let subjects = (subject(events.first()), subject(events.last()));
+            close(&mut raw, subjects, crate::cursor::length(events.len()))?;
+        }
+        Ok((frames, body, raw_len))
+    }
+
+    /// Where each event's bytes begin.
+    fn starts(&self) -> Vec<usize> {
+        let begin = |start: &mut usize, len: &u32| {
+            let here = *start;
+            *start += *len as usize;
+            Some(here)
+        };
+        self.lens.iter().scan(0, begin).collect()
+    }
+
+    /// The columns of some events and then their bytes.
+    fn put_frame(&self, events: &[u32], starts: &[usize], raw: &mut Vec<u8>) {
+        raw.extend(events.iter().map(|number| at(&self.kinds, *number)));
+        let columns = [
+            (&self.subjects, self.subject_values.values.len()),
+            (&self.users, self.user_values.len()),
+            (&self.executables, self.executable_values.values.len()),
+        ];
+        for (column, distinct) in columns {
+            put_indexes(raw, events.iter().map(|number| at(column, *number)), distinct);
+        }
+        let mut before = 0;
+        for number in events {
+            put_varint(raw, zigzag(before, u64::from(*number)));
+            before = u64::from(*number);
+        }
+        let mut before = self.times.iter().copied().min().unwrap_or_default();
+        for number in events {
+            let time = at(&self.times, *number);
+            put_varint(raw, zigzag(before, time));
+            before = time;
+        }
+        events.iter().for_each(|number| put_varint(raw, u64::from(at(&self.lens, *number))));
+        for number in events {
+            let start = at(starts, *number);
+            let bytes = self.bytes.get(start..start + at(&self.lens, *number) as usize);
+            raw.extend_from_slice(bytes.unwrap_or_default());
+        }
+    }
+}
+
+/// One event's place in a column. All columns are equally long, and the numbers come from them.
+fn at<T: Copy + Default>(column: &[T], number: u32) -> T {
+    column.get(number as usize).copied().unwrap_or_default()
+}
+
+/// What the columns number, as it stands in the filter or in the body.
+struct EncodedLists {
+    subjects: Vec<u8>,
+    users: Vec<u8>,
+    executables: Vec<u8>,
+}
+
+impl EncodedLists {
+    /// Those that are short enough for the filter.
+    fn in_filter(&self) -> [Option<&[u8]>; 3] {
+        let fits = |list: &[u8], limit: usize| list.len() <= limit;
+        [
+            fits(&self.subjects, MAX_FILTER_SUBJECTS).then_some(&self.subjects),
+            fits(&self.users, MAX_FILTER_USERS * 4).then_some(&self.users),
+            fits(&self.executables, MAX_FILTER_EXECUTABLES).then_some(&self.executables),
+        ]
+    }
+
+    /// Appends the others; true when there are any.
+    fn put_elsewhere(&self, out: &mut Vec<u8>) -> bool {
+        let mut any = false;
         for (list, in_filter) in
-            [(&subjects, parts.subjects), (&users, parts.users), (&executables, parts.executables)]
+            [&self.subjects, &self.users, &self.executables].into_iter().zip(self.in_filter())
         {
             if in_filter.is_none() {
-                put_sized(&mut raw, list);
+                put_sized(out, list);
+                any = true;
             }
         }
-        raw.extend_from_slice(&self.kinds);
-        put_indexes(&mut raw, &self.subjects, self.subject_values.values.len());
-        put_indexes(&mut raw, &self.users, self.user_values.len());
-        put_indexes(&mut raw, &self.executables, self.executable_values.values.len());
-        let mut before = self.times.iter().copied().min().unwrap_or_default();
-        for time in &self.times {
-            put_varint(&mut raw, zigzag(before, *time));
-            before = *time;
-        }
-        self.lens.iter().for_each(|len| put_varint(&mut raw, u64::from(*len)));
-        raw.extend_from_slice(&self.bytes);
-        (filter, raw)
+        any
     }
 }
 

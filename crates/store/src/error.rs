@@ -50,8 +50,13 @@ pub enum Error {
         /// Bytes that wait.
         bytes: usize,
     },
-    /// Written by a newer version of the format.
-    #[error("reading {}: it has format version {version}, newer than this program; use a newer one", path.display())]
+    /// Written in another version of the format.
+    #[error(
+        "reading {}: it has format version {version}, this program has {}; use the version of purser that \
+         wrote it, or another directory",
+        path.display(),
+        crate::block::VERSION
+    )]
     Version {
         /// The file.
         path: PathBuf,

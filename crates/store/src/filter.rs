@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands beside a block so that a query can leave the block unread: the kinds,
-//! the distinct subjects, users and executables, and a bitmap of trigrams.
+//! What stands beside a block so that a query can leave the block, or most of it, unread: the kinds,
+//! the distinct subjects, users and executables, the list of frames and a bitmap of trigrams.
 //! A filter may say "perhaps" of a block that holds nothing, never "no" of one that does.
 
+use crate::block::Header;
 use crate::cursor::{Cursor, put_sized};
+use crate::frame::Layout;
 
 const SUBJECTS_ELSEWHERE: u8 = 1;
 const USERS_ELSEWHERE: u8 = 2;
@@ -83,6 +85,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) subjects: Option<&'a [u8]>,
     pub(crate) users: Option<&'a [u8]>,
     pub(crate) executables: Option<&'a [u8]>,
+    /// The list of the body's frames.
+    pub(crate) frames: &'a [u8],
     pub(crate) trigrams: &'a Trigrams,
 }
 
@@ -98,6 +102,7 @@ impl Parts<'_> {
         for list in [self.subjects, self.users, self.executables].into_iter().flatten() {
             put_sized(out, list);
         }
+        put_sized(out, self.frames);
         self.trigrams.encode(out);
     }
 }
@@ -109,6 +114,7 @@ pub(crate) struct Filter<'a> {
     pub(crate) subjects: Option<&'a [u8]>,
     pub(crate) users: Option<&'a [u8]>,
     pub(crate) executables: Option<&'a [u8]>,
+    frames: &'a [u8],
     log2: u8,
     bitmap: &'a [u8],
 }
@@ -124,6 +130,7 @@ impl<'a> Filter<'a> {
         let subjects = list(SUBJECTS_ELSEWHERE)?;
         let users = list(USERS_ELSEWHERE)?;
         let executables = list(EXECUTABLES_ELSEWHERE)?;
+        let frames = cursor.sized()?;
         let log2 = cursor.u8()?;
         let bitmap = cursor.rest();
         let known = (NARROWEST_LOG2..=WIDEST_LOG2).contains(&log2);
@@ -132,9 +139,16 @@ impl<'a> Filter<'a> {
             subjects,
             users,
             executables,
+            frames,
             log2,
             bitmap,
         })
+    }
+
+    /// How the body is cut, or `None` when the list of frames does not fit the header.
+    pub(crate) fn layout(&self, header: &Header) -> Option<Layout> {
+        let has_lists = self.subjects.is_none() || self.users.is_none() || self.executables.is_none();
+        Layout::decode(header, self.frames, has_lists)
     }
 
     /// Whether a text with these hashed trigrams may stand in the block.
@@ -176,7 +190,8 @@ mod tests {
             trigrams.insert(format!("--config=/etc/service/{number}.conf --verbose").as_bytes());
         }
         let mut out = Vec::new();
-        Parts { kinds: 5, subjects: Some(b""), users: None, executables: Some(b""), trigrams: &trigrams }
+        let (subjects, executables) = (Some(&b""[..]), Some(&b""[..]));
+        Parts { kinds: 5, subjects, users: None, executables, frames: b"f", trigrams: &trigrams }
             .encode(&mut out);
         let filter = Filter::decode(&out).unwrap();
         assert_eq!((filter.kinds, filter.users), (5, None));

@@ -148,15 +148,15 @@ impl Follower {
     fn take_open(&mut self, across: bool) -> bool {
         let events = std::mem::take(&mut self.journal.open.events);
         let next = self.next;
-        let mut rest = events.into_iter().skip_while(|event| event.entry.sequence < next).peekable();
-        let Some(first) = rest.peek().map(|event| event.entry.sequence) else { return false };
+        let mut rest = events.into_iter().skip_while(|event| event.sequence < next).peekable();
+        let Some(first) = rest.peek().map(|event| event.sequence) else { return false };
         if first > next && !across {
             self.journal.open.events = rest.collect();
             return false;
         }
         for event in rest {
-            self.next = event.entry.sequence.saturating_add(1);
-            self.ready.push_back(event.entry);
+            self.next = event.sequence.saturating_add(1);
+            self.ready.push_back(event);
         }
         true
     }
@@ -204,7 +204,7 @@ impl Follower {
                 }
                 continue;
             };
-            let body = segment.read_block(index, &block, &mut self.unpacker);
+            let body = segment.read_block(index, &block, |_, _| true, &mut self.unpacker);
             let next = self.next;
             self.next = block.header.next_sequence();
             // Blocks are read in order, so those before are not needed again.

@@ -17,7 +17,8 @@
 //! * After `commit`, events and read position survive a `kill -9` together; a repeated start takes neither
 //!   twice. Events are written to the journal and again, pressed, in a block; the journal is emptied only
 //!   behind the block, and recovery skips by sequence what a block already holds.
-//! * A query reads footers, then only blocks whose filters say "perhaps".
+//! * A query reads footers, then only blocks whose filters say "perhaps", and of these only the frames
+//!   that may hold events of a subject asked for.
 //! * Each block carries the hash of the one before. A checkpoint signs the end of that chain with a key that
 //!   is replaced by its own hash afterwards, so that a later thief of the key cannot rewrite the past, and
 //!   an older copy of the store does not fit the key.
@@ -31,6 +32,7 @@ mod cursor;
 mod error;
 mod filter;
 mod follower;
+mod frame;
 mod helper;
 mod identity;
 mod journal;

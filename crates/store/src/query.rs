@@ -63,6 +63,12 @@ pub struct Entry {
     pub time_ns: u64,
     /// As given in its keys.
     pub kind: u8,
+    /// As given in its keys: a container id, or empty.
+    pub subject: Arc<[u8]>,
+    /// As given in its keys.
+    pub user: u32,
+    /// As given in its keys: a path, or empty.
+    pub executable: Arc<[u8]>,
     /// As appended.
     pub event: Vec<u8>,
     /// What was known of its subject when its block was closed.
@@ -159,37 +165,34 @@ impl Matcher {
     /// The events of a block that match, oldest first. Only the bytes of events whose keys match
     /// are looked at.
     pub(crate) fn entries(&self, body: &Body) -> Vec<Entry> {
+        let rows = body.rows();
+        let follows = |before: &Row, row: &Row| before.start + before.len == row.start;
         let wanted = self.rows_by_keys(body);
-        let mut entries = Vec::new();
-        for run in wanted.chunk_by(|number, next| number + 1 == *next) {
+        let mut found = Vec::with_capacity(if self.needle.is_none() { wanted.len() } else { 0 });
+        // Only bytes that lie one behind the other are searched at once.
+        let runs = wanted.chunk_by(|number, next| {
+            number + 1 == *next
+                && rows.get(*number).zip(rows.get(*next)).is_some_and(|(row, next)| follows(row, next))
+        });
+        for run in runs {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
-            let rows = body.rows().get(*first..=*last).unwrap_or_default();
-            self.for_each_with_text(body, rows, |offset, row| {
-                entries.push(Entry {
-                    sequence: body.first_sequence.saturating_add((first + offset) as u64),
-                    time_ns: row.time_ns,
-                    kind: row.kind,
-                    event: body.event(row).to_vec(),
-                    attachment: body.subjects.get(row.subject as usize).and_then(|(_, bytes)| bytes.clone()),
-                });
-            });
+            let rows = rows.get(*first..=*last).unwrap_or_default();
+            self.for_each_with_text(body, rows, |row| found.push(row));
         }
-        entries
+        // Each frame gives a rising run, which this sort knows how to merge.
+        found.sort_by_key(|row| row.number);
+        found.into_iter().filter_map(|row| entry(body, row)).collect()
     }
 
-    /// The numbers of the rows whose keys match. Dictionaries are asked once for each value.
+    /// The places of the rows whose keys match. Executables are compared once for each value.
     fn rows_by_keys(&self, body: &Body) -> Vec<usize> {
-        let subjects: Vec<bool> = body
-            .subjects
-            .iter()
-            .map(|(name, attached)| self.matches_subject(name, attached.as_deref().unwrap_or_default()))
-            .collect();
+        let subjects: Vec<bool> = body.lists.subjects.iter().map(|subject| subject.wanted).collect();
         let executables: Vec<bool> =
-            body.executables.iter().map(|path| self.matches_executable(path)).collect();
+            body.lists.executables.iter().map(|path| self.matches_executable(path)).collect();
         let passes = |passes: &[bool], index: u32| passes.get(index as usize).copied().unwrap_or(false);
-        let matches = |number: usize, row: &Row| {
+        let matches = |row: &Row| {
             let keys = EventKeys {
-                sequence: body.first_sequence.saturating_add(number as u64),
+                sequence: body.first_sequence.saturating_add(u64::from(row.number)),
                 time_ns: row.time_ns,
                 kind: row.kind,
                 user: row.user,
@@ -197,13 +200,13 @@ impl Matcher {
             passes(&subjects, row.subject) && passes(&executables, row.executable) && self.matches_keys(&keys)
         };
         let rows = body.rows().iter().enumerate();
-        rows.filter(|(number, row)| matches(*number, row)).map(|(number, _)| number).collect()
+        rows.filter(|(_, row)| matches(row)).map(|(place, _)| place).collect()
     }
 
     /// Gives those of neighbouring rows whose events hold the text, by one search over all of them.
-    fn for_each_with_text(&self, body: &Body, rows: &[Row], mut give: impl FnMut(usize, &Row)) {
+    fn for_each_with_text<'a>(&self, body: &Body, rows: &'a [Row], mut give: impl FnMut(&'a Row)) {
         let Some(needle) = &self.needle else {
-            rows.iter().enumerate().for_each(|(offset, row)| give(offset, row));
+            rows.iter().for_each(give);
             return;
         };
         let mut from = 0;
@@ -215,9 +218,24 @@ impl Matcher {
             if let Some(row) = rows.get(from)
                 && start + needle.needle().len() <= row.start + row.len
             {
-                give(from, row);
+                give(row);
             }
             from += 1;
         }
     }
+}
+
+/// `None` for a row whose names are not in the lists, which `Body::take` has refused before.
+fn entry(body: &Body, row: &Row) -> Option<Entry> {
+    let subject = body.lists.subjects.get(row.subject as usize)?;
+    Some(Entry {
+        sequence: body.first_sequence.saturating_add(u64::from(row.number)),
+        time_ns: row.time_ns,
+        kind: row.kind,
+        subject: Arc::clone(&subject.name),
+        user: row.user,
+        executable: Arc::clone(body.lists.executables.get(row.executable as usize)?),
+        event: body.event(row).to_vec(),
+        attachment: subject.attachment.clone(),
+    })
 }

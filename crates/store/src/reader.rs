@@ -127,8 +127,8 @@ impl Reader {
                 }
             }
         }
-        for event in journal.events.iter().filter(|event| event.entry.sequence >= next) {
-            count(event.entry.sequence, 1, event.entry.time_ns, event.entry.time_ns);
+        for event in journal.events.iter().filter(|event| event.sequence >= next) {
+            count(event.sequence, 1, event.time_ns, event.time_ns);
         }
         totals.segments = segments;
         if totals.events == 0 {
@@ -138,19 +138,10 @@ impl Reader {
     }
 }
 
-/// An event of the journal, with the keys that a query asks for.
-#[derive(Debug, Clone)]
-pub(crate) struct OpenEvent {
-    pub(crate) entry: Entry,
-    user: u32,
-    subject: Vec<u8>,
-    executable: Vec<u8>,
-}
-
 /// What a journal holds.
 #[derive(Debug, Default)]
 pub(crate) struct OpenEvents {
-    pub(crate) events: Vec<OpenEvent>,
+    pub(crate) events: Vec<Entry>,
     attachments: HashMap<Vec<u8>, Arc<[u8]>>,
 }
 
@@ -160,17 +151,15 @@ impl OpenEvents {
             self.attachments.insert(subject.to_vec(), Arc::from(*bytes));
         }
         for event in &frame.events {
-            self.events.push(OpenEvent {
-                entry: Entry {
-                    sequence: event.sequence,
-                    time_ns: event.time_ns,
-                    kind: event.kind,
-                    event: event.event.to_vec(),
-                    attachment: self.attachments.get(event.subject).cloned(),
-                },
+            self.events.push(Entry {
+                sequence: event.sequence,
+                time_ns: event.time_ns,
+                kind: event.kind,
+                subject: Arc::from(event.subject),
                 user: event.user,
-                subject: event.subject.to_vec(),
-                executable: event.executable.to_vec(),
+                executable: Arc::from(event.executable),
+                event: event.event.to_vec(),
+                attachment: self.attachments.get(event.subject).cloned(),
             });
         }
     }
@@ -178,7 +167,7 @@ impl OpenEvents {
     /// Names may come after the events of their subject.
     fn attach_late(&mut self) {
         for event in &mut self.events {
-            event.entry.attachment = self.attachments.get(&event.subject).cloned();
+            event.attachment = self.attachments.get(&*event.subject).cloned();
         }
     }
 }
@@ -256,23 +245,23 @@ impl Entries {
         let journal = read_journal(dir)?;
         let ends = (journal.events.first(), journal.events.last());
         if let (Some(first), Some(last)) = ends {
-            self.work.open_range = Some((first.entry.sequence, last.entry.sequence));
+            self.work.open_range = Some((first.sequence, last.sequence));
         }
         let matcher = &self.matcher;
         let matching = journal.events.into_iter().filter(|event| {
             let keys = EventKeys {
-                sequence: event.entry.sequence,
-                time_ns: event.entry.time_ns,
-                kind: event.entry.kind,
+                sequence: event.sequence,
+                time_ns: event.time_ns,
+                kind: event.kind,
                 user: event.user,
             };
-            let attachment = event.entry.attachment.as_deref().unwrap_or_default();
+            let attachment = event.attachment.as_deref().unwrap_or_default();
             matcher.matches_keys(&keys)
                 && matcher.matches_executable(&event.executable)
                 && matcher.matches_subject(&event.subject, attachment)
-                && matcher.matches_text(&event.entry.event)
+                && matcher.matches_text(&event.event)
         });
-        self.work.open = matching.map(|event| event.entry).collect();
+        self.work.open = matching.collect();
         let paths = list_segments(dir)?.into_iter().map(|(_, path)| path);
         self.work.segments = if self.descending { paths.rev().collect() } else { paths.collect() };
         Ok(())
@@ -390,7 +379,8 @@ fn read_batch(
 ) -> Vec<Result<Vec<Entry>, Error>> {
     let read = |blocks: &[&BlockRef], unpacker: &mut Unpacker| -> Vec<_> {
         let read_one = |block: &&BlockRef| {
-            let body = segment.read_block(index, block, unpacker)?;
+            let wants = |name: &[u8], attachment: &[u8]| matcher.matches_subject(name, attachment);
+            let body = segment.read_block(index, block, wants, unpacker)?;
             let entries = matcher.entries(&body);
             unpacker.keep(body);
             Ok(entries)

@@ -7,13 +7,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::slice;
 
-use crate::block::{HEADER_LEN, Header, HeaderFault, VERSION, hash, open_fixed, payload, seal_fixed, unpack};
-use crate::body::Body;
+use crate::block::{HEADER_LEN, Header, HeaderFault, VERSION, hash, open_fixed, seal_fixed, unpack};
+use crate::body::{Body, Lists};
 use crate::builder::{Encoded, press_onto};
 use crate::cursor::{Cursor, length, put_sized};
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::frame::Frame;
 use crate::identity::Identity;
 use crate::limits::{MAX_INDEX_BYTES, SEAL_INDEX_BYTES};
 use crate::merkle::{Hash, Tree};
@@ -455,57 +457,78 @@ impl SegmentFile {
         }
         let at = HEADER_LEN + header.position_len;
         let filter = match start.get(at..at + header.filter_len) {
-            Some(filter) => unpack(filter, header.filter_raw_len),
+            Some(filter) => checked(filter, &header),
             None => {
                 let far = read_up_to(&self.file, &self.path, offset + at as u64, header.filter_len)?;
-                unpack(&far, header.filter_raw_len)
+                checked(&far, &header)
             }
         };
-        // A filter that cannot be read prunes nothing; the block's checksum tells of it later.
+        // A filter that cannot be read prunes nothing; reading the block tells of it later.
         Ok(Some((header, filter.unwrap_or_default())))
     }
 
-    /// Reads, checks and takes apart one block. Hand the body to [`Unpacker::keep`] afterwards.
+    /// Reads, checks and takes apart what is wanted of one block: the frames that may hold events of a
+    /// subject that `wants` says yes to. Hand the body to [`Unpacker::keep`] afterwards. Each frame is held
+    /// against its own checksum; whether the block is the one that was signed is for `verify`.
     pub(crate) fn read_block(
         &self,
         index: &Index,
         block: &BlockRef,
-        unpacker: &mut Unpacker,
-    ) -> Result<Body, Error> {
-        let mut stored = unpacker.take_stored();
-        let len = block.header.block_len();
-        let body = read_into(&self.file, &self.path, block.offset, len, &mut stored)
-            .and_then(|()| self.take_apart(&stored, block, index.filter(block), unpacker));
-        unpacker.keep_stored(stored);
-        body
-    }
-
-    fn take_apart(
-        &self,
-        bytes: &[u8],
-        block: &BlockRef,
-        known: Option<Filter>,
+        wants: impl FnMut(&[u8], &[u8]) -> bool,
         unpacker: &mut Unpacker,
     ) -> Result<Body, Error> {
         let damaged = |detail| Error::damaged(&self.path, block.offset, detail);
-        if bytes.get(..HEADER_LEN) != Some(&block.header.encode()) {
-            return Err(damaged("the block's header is not the one in the index"));
+        let header = &block.header;
+        let filter = index.filter(block).ok_or_else(|| damaged("the block's filter is broken"))?;
+        let layout = filter.layout(header).ok_or_else(|| damaged("the block's list of frames is broken"))?;
+        let mut stored = unpacker.take_stored();
+        let mut elsewhere = Vec::new();
+        if let Some(frame) = &layout.lists {
+            self.read_frames(block, slice::from_ref(frame), &mut stored)?;
+            unpack_onto(unpacker, frame, &stored, &mut elsewhere)
+                .ok_or_else(|| damaged("the block's lists are not what was written"))?;
         }
-        let rest = bytes.get(HEADER_LEN..).unwrap_or_default();
-        let payload = payload(&block.header, rest).ok_or_else(|| damaged("the block's checksum is wrong"))?;
-        let unpacked;
-        let filter = match known {
-            Some(filter) => filter,
-            None => {
-                unpacked = unpack(payload.filter, block.header.filter_raw_len)
-                    .ok_or_else(|| damaged("the block's filter does not unpack"))?;
-                Filter::decode(&unpacked).ok_or_else(|| damaged("the block's filter is broken"))?
+        let lists = Lists::decode(&filter, &elsewhere, wants);
+        let lists = lists.ok_or_else(|| damaged("the block's lists are broken"))?;
+        let wanted: Vec<Frame> = layout.frames.into_iter().filter(|frame| lists.wants(frame)).collect();
+        let raw_len = wanted.iter().map(|frame| frame.raw_len).sum();
+        let mut body = Body::new(header, lists, unpacker.take_raw(raw_len));
+        // One read for frames that lie one behind the other.
+        for frames in wanted.chunk_by(|frame, next| frame.stored.end == next.stored.start) {
+            self.read_frames(block, frames, &mut stored)?;
+            let mut rest = stored.as_slice();
+            for frame in frames {
+                let (bytes, behind) = rest.split_at_checked(frame.stored.len()).unwrap_or_default();
+                rest = behind;
+                let from = body.raw_mut().len();
+                unpack_onto(unpacker, frame, bytes, body.raw_mut())
+                    .ok_or_else(|| damaged("the block is not what was written"))?;
+                body.take(frame, from).ok_or_else(|| damaged("the block's body is broken"))?;
             }
-        };
-        let raw = unpacker.unpack(payload.body, block.header.raw_len);
-        let raw = raw.ok_or_else(|| damaged("the block's body does not unpack"))?;
-        Body::decode(&block.header, &filter, raw).ok_or_else(|| damaged("the block's body is broken"))
+        }
+        unpacker.keep_stored(stored);
+        Ok(body)
     }
+
+    /// Reads frames that lie one behind the other.
+    fn read_frames(&self, block: &BlockRef, frames: &[Frame], stored: &mut Vec<u8>) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(()) };
+        let (start, end) = (first.stored.start, last.stored.end);
+        let body_at = HEADER_LEN + block.header.position_len + block.header.filter_len;
+        read_into(&self.file, &self.path, block.offset + (body_at + start) as u64, end - start, stored)
+    }
+}
+
+/// Unpacks a filter that matches its checksum.
+fn checked(filter: &[u8], header: &Header) -> Option<Vec<u8>> {
+    let right = crc32c::crc32c(filter) == header.filter_crc;
+    if right { unpack(filter, header.filter_raw_len) } else { None }
+}
+
+/// Unpacks a frame that matches its checksum behind what `raw` holds.
+fn unpack_onto(unpacker: &mut Unpacker, frame: &Frame, stored: &[u8], raw: &mut Vec<u8>) -> Option<()> {
+    let right = stored.len() == frame.stored.len() && crc32c::crc32c(stored) == frame.crc;
+    if right { unpacker.unpack(stored, frame.raw_len, raw) } else { None }
 }
 
 /// Up to `len` bytes from `offset`; fewer at the end of the file. The caller bounds `len`.

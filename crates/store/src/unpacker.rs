@@ -4,6 +4,7 @@
 //! but lengths, and keeps no block.
 
 use std::fmt;
+use std::io::Cursor;
 
 use crate::body::Body;
 
@@ -34,16 +35,27 @@ impl Unpacker {
         self.stored = kept(stored);
     }
 
-    /// Unpacks one zstd frame to exactly `raw_len` bytes, which the caller has held against a limit.
-    pub(crate) fn unpack(&mut self, stored: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    /// Empty memory for `len` unpacked bytes; give it back by [`Unpacker::keep`].
+    pub(crate) fn take_raw(&mut self, len: usize) -> Vec<u8> {
+        let mut raw = std::mem::take(&mut self.raw);
+        raw.clear();
+        raw.reserve_exact(len);
+        raw
+    }
+
+    /// Unpacks one zstd frame to exactly `raw_len` bytes behind those that `raw` holds. The caller has
+    /// held the length against a limit.
+    pub(crate) fn unpack(&mut self, stored: &[u8], raw_len: usize, raw: &mut Vec<u8>) -> Option<()> {
         if self.context.is_none() {
             self.context = Some(zstd::bulk::Decompressor::new().ok()?);
         }
-        let mut raw = std::mem::take(&mut self.raw);
-        raw.clear();
+        let start = raw.len();
         raw.reserve_exact(raw_len);
-        let len = self.context.as_mut()?.decompress_to_buffer(stored, &mut raw).ok()?;
-        (len == raw_len && raw.len() == raw_len).then_some(raw)
+        let mut behind = Cursor::new(raw);
+        behind.set_position(start as u64);
+        let len = self.context.as_mut()?.decompress_to_buffer(stored, &mut behind).ok()?;
+        let raw = behind.into_inner();
+        (len == raw_len && raw.len() == start + raw_len).then_some(())
     }
 
     /// Takes the memory of a block that is done with.

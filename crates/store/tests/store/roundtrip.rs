@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use store::{Error, Keys, Query, Reader, Writer};
+use store::{Error, Keys, Options, Query, Reader, Writer};
 
 use crate::world::{BOOT, SECOND, all, append, ask, assert_holds, assert_whole, fill, open, seconds, small};
 
@@ -210,4 +210,107 @@ fn text_across_two_events_is_in_neither() {
     let query = Query { text: Some(b"needle".to_vec()), ..Query::default() };
     let found: Vec<u64> = ask(dir.path(), &query).iter().map(|entry| entry.sequence).collect();
     assert_eq!(found, [1, 5, 7]);
+}
+
+/// Event `number` of container `number % 3`, large enough that a block holds several frames.
+fn large(number: u64) -> Vec<u8> {
+    let noise: String = (0..200).map(|i| format!("{:x}", (number * 7919 + i * 104_729) % 65_537)).collect();
+    format!("large {number} of {} needle-{number}-x {noise}", number % 3).into_bytes()
+}
+
+fn fill_large(writer: &mut Writer, count: u64) {
+    for number in 1..=count {
+        let subject = format!("container-{}", number % 3);
+        let event = large(number);
+        let text = format!("needle-{number}-x");
+        let keys = Keys {
+            time_ns: number * SECOND,
+            kind: 1,
+            subject: subject.as_bytes(),
+            user: 5,
+            executable: b"/x",
+            text: &[text.as_bytes()],
+        };
+        writer.append(&event, &keys).unwrap();
+    }
+    writer.commit(b"p").unwrap();
+}
+
+#[test]
+fn events_of_one_container_are_found_in_blocks_of_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &Options::default());
+    fill_large(&mut writer, 400);
+    writer.close(1000 * SECOND).unwrap();
+    let of = |container: &'static [u8], query: &Query| -> Vec<u64> {
+        let subject: store::SubjectTest = Arc::new(move |name, _| name == container);
+        let entries = ask(dir.path(), &Query { subject: Some(subject), ..query.clone() });
+        entries.iter().for_each(|entry| assert_eq!(entry.event, large(entry.sequence)));
+        entries.iter().map(|entry| entry.sequence).collect()
+    };
+    for (container, rest) in [(&b"container-0"[..], 0), (b"container-1", 1), (b"container-2", 2)] {
+        let expected: Vec<u64> = (1..=400).filter(|number| number % 3 == rest).collect();
+        assert_eq!(of(container, &Query::default()), expected);
+    }
+    let everything: Vec<u64> = all(dir.path()).iter().map(|entry| entry.sequence).collect();
+    assert_eq!(everything, (1..=400).collect::<Vec<_>>(), "in their order, whatever the frames");
+    let needle = |number: u64| Query { text: Some(format!("needle-{number}-x").into()), ..Query::default() };
+    assert_eq!(of(b"container-1", &needle(100)), [100]);
+    assert_eq!(of(b"container-2", &needle(100)), [0u64; 0]);
+    let newest = Query { limit: Some(3), newest_first: true, ..Query::default() };
+    assert_eq!(of(b"container-0", &newest), [399, 396, 393]);
+}
+
+#[test]
+fn a_broken_frame_is_told_only_to_who_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &Options::default());
+    fill_large(&mut writer, 300);
+    writer.close(1000 * SECOND).unwrap();
+    let path = dir.path().join("00000000000000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let ask = |container: &'static [u8]| {
+        let subject: store::SubjectTest = Arc::new(move |name, _| name == container);
+        let query = Query { subject: Some(subject), ..Query::default() };
+        let answer: Vec<_> = Reader::open(dir.path()).unwrap().query(&query).collect();
+        (answer.iter().filter(|entry| entry.is_ok()).count(), answer.iter().filter(|e| e.is_err()).count())
+    };
+    // Subjects are numbered as they come, so container 0, which comes third, lies at the end.
+    assert_eq!(ask(b"container-0"), (0, 1));
+    assert_eq!(ask(b"container-1"), (100, 0));
+    assert_eq!(ask(b"container-2"), (100, 0));
+}
+
+#[test]
+fn blocks_with_more_names_than_a_filter_takes_are_read_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &Options::default());
+    for number in 1..=900u64 {
+        let (subject, executable) = (format!("{number:0>200}"), format!("/{number:0>100}"));
+        let keys = Keys {
+            time_ns: number,
+            kind: 1,
+            subject: subject.as_bytes(),
+            user: u32::try_from(number).unwrap(),
+            executable: executable.as_bytes(),
+            text: &[],
+        };
+        writer.append(&number.to_le_bytes(), &keys).unwrap();
+    }
+    writer.commit(b"p").unwrap();
+    writer.close(SECOND).unwrap();
+    let wanted = format!("{:0>200}", 777).into_bytes();
+    let subject: store::SubjectTest = Arc::new(move |name, _| name == wanted);
+    let by_subject = Query { subject: Some(subject), ..Query::default() };
+    let by_executable =
+        Query { executable: Some(format!("/{:0>100}", 777).into_bytes()), ..Query::default() };
+    for query in [by_subject, by_executable, Query { user: Some(777), ..Query::default() }] {
+        let found: Vec<u64> = ask(dir.path(), &query).iter().map(|entry| entry.sequence).collect();
+        assert_eq!(found, [777]);
+    }
+    assert_eq!(all(dir.path()).len(), 900);
+    assert_whole(dir.path());
 }
