@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Gives events as they are committed. It sleeps on inotify between commits, and counts by
 //! sequence, so that nothing is missed or given twice whatever the writer does with its files.
+//!
+//! Behind the writer it goes through the segments, block by block; at the end it reads the journal.
+//! It holds the events of one block, or of about `JOURNAL_READ_BYTES` of journal, whatever the backlog.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 
 use crate::error::Error;
 use crate::journal::{self, Frames, JOURNAL_HEADER_LEN, JournalHeader};
@@ -21,14 +24,28 @@ use crate::recovery::MAX_JOURNAL_BYTES;
 use crate::segment::{Index, SEGMENT_HEADER_LEN, SegmentFile, list_segments, read_up_to};
 use crate::unpacker::Unpacker;
 
-/// Most that is read of the journal at once.
-const MAX_READ_BYTES: u64 = 96 << 20;
+/// How much is read of the journal at once, and how much when a single frame is longer.
+const JOURNAL_READ_BYTES: u64 = 1 << 20;
+const LONGEST_READ_BYTES: u64 = 96 << 20;
+/// Heads of blocks that are read ahead of their bodies.
+const HEADS: usize = 16;
 
-/// Reads along with a writer.
+/// Reads along with a writer, from a sequence on. Any number may follow one store, each at its own pace;
+/// the writer does not know of them and waits for none. What retention removes before it was read is
+/// told by [`Follower::missing`].
+///
+/// Memory is bounded by the largest block, usually below 2 MiB, whatever the backlog.
 #[derive(Debug)]
 pub struct Follower {
     dir: PathBuf,
     next: u64,
+    /// One past the last event given, and what was missing before that one.
+    wanted: u64,
+    missing: Option<(u64, u64)>,
+    /// The last look found its events in a segment.
+    behind: bool,
+    /// Something was removed from the directory since the last look.
+    removed: bool,
     ready: VecDeque<Entry>,
     watch: Option<OwnedFd>,
     journal: JournalPlace,
@@ -51,6 +68,10 @@ impl Follower {
         Follower {
             dir: dir.to_path_buf(),
             next: from_sequence.max(1),
+            wanted: from_sequence.max(1),
+            missing: None,
+            behind: true,
+            removed: false,
             ready: VecDeque::new(),
             watch: None,
             journal: JournalPlace::default(),
@@ -68,6 +89,8 @@ impl Follower {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             if let Some(entry) = self.ready.pop_front() {
+                self.missing = (entry.sequence > self.wanted).then(|| (self.wanted, entry.sequence - 1));
+                self.wanted = entry.sequence.saturating_add(1);
                 return Ok(Some(entry));
             }
             // The watch stands before the look, so that no commit falls between the two.
@@ -79,7 +102,8 @@ impl Follower {
         }
     }
 
-    /// Everything committed that was not given yet, up to what one look brings; empty when there is nothing new.
+    /// Events committed and not given yet, as many as one look brings: those of one block, or of the
+    /// journal. Empty when there is nothing new. [`Follower::missing`] then speaks of the first of them.
     ///
     /// # Errors
     /// As [`Follower::next`].
@@ -87,7 +111,18 @@ impl Follower {
         if self.ready.is_empty() {
             self.refill()?;
         }
+        if let (Some(first), Some(last)) = (self.ready.front(), self.ready.back()) {
+            self.missing = (first.sequence > self.wanted).then(|| (self.wanted, first.sequence - 1));
+            self.wanted = last.sequence.saturating_add(1);
+        }
         Ok(self.ready.drain(..).collect())
+    }
+
+    /// The sequences directly before the event given last that are not in the store: first and last.
+    /// Retention or a full disk removed them before they were read, or damage cost them. `None` when
+    /// the event follows the one before it, or is the one first asked for.
+    pub fn missing(&self) -> Option<(u64, u64)> {
+        self.missing
     }
 
     /// The sequence after the last event given or ready.
@@ -107,7 +142,7 @@ impl Follower {
     }
 
     /// True when something happened in the directory before the deadline.
-    fn wait(&self, deadline: Option<Instant>) -> Result<bool, Error> {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
         let Some(watch) = &self.watch else { return Ok(false) };
         let fail = |errno: rustix::io::Errno| Error::io("watching", &self.dir, errno.into());
         loop {
@@ -124,7 +159,11 @@ impl Follower {
         let mut events = inotify::Reader::new(watch, &mut space);
         loop {
             match events.next() {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Ok(event) => {
+                    let tells = ReadFlags::DELETE | ReadFlags::QUEUE_OVERFLOW;
+                    self.removed |= event.events().intersects(tells);
+                }
+                Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(true),
                 Err(errno) => return Err(fail(errno)),
             }
@@ -132,16 +171,35 @@ impl Follower {
     }
 
     fn refill(&mut self) -> Result<(), Error> {
+        self.let_go();
+        // With a backlog the journal holds nothing that comes next, so it is not looked at.
+        if self.behind {
+            self.read_segments()?;
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+        }
+        self.behind = false;
         self.read_journal()?;
         if self.take_open(false) {
             return Ok(());
         }
         // The journal does not go on where we are: a block that was written before does, or nothing yet.
         self.read_segments()?;
+        self.behind = !self.ready.is_empty();
         if self.ready.is_empty() {
             self.take_open(true);
         }
         Ok(())
+    }
+
+    /// A segment that was removed would keep its bytes on the disk as long as it is open here.
+    fn let_go(&mut self) {
+        if std::mem::take(&mut self.removed)
+            && self.segment.as_ref().is_some_and(|(segment, _)| !segment.path.exists())
+        {
+            self.segment = None;
+        }
     }
 
     /// Gives what the journal has from `next` on; `across` also when events before it are gone.
@@ -180,15 +238,24 @@ impl Follower {
                 open: OpenEvents::default(),
             };
         }
-        let more = len.min(MAX_JOURNAL_BYTES).saturating_sub(place.offset).min(MAX_READ_BYTES);
-        let bytes = read_up_to(&file, &path, place.offset, usize::try_from(more).unwrap_or(0))?;
-        let mut frames = Frames::resume(&bytes, place.crc);
-        for frame in frames.by_ref() {
-            place.open.take(&frame);
+        // What waits there is given before more is read; what was given before is passed over.
+        let mut step = JOURNAL_READ_BYTES;
+        while place.open.events.is_empty() {
+            let more = len.min(MAX_JOURNAL_BYTES).saturating_sub(place.offset).min(step);
+            let bytes = read_up_to(&file, &path, place.offset, usize::try_from(more).unwrap_or(0))?;
+            let mut frames = Frames::resume(&bytes, place.crc);
+            for frame in frames.by_ref() {
+                place.open.take(&frame);
+            }
+            place.open.events.retain(|event| event.sequence >= self.next);
+            let (read, crc) = frames.state();
+            place.offset += read as u64;
+            place.crc = crc;
+            if read == 0 && (more < step || step == LONGEST_READ_BYTES) {
+                break;
+            }
+            step = if read == 0 { LONGEST_READ_BYTES } else { JOURNAL_READ_BYTES };
         }
-        let (read, crc) = frames.state();
-        place.offset += read as u64;
-        place.crc = crc;
         Ok(())
     }
 
@@ -196,20 +263,16 @@ impl Follower {
     fn read_segments(&mut self) -> Result<(), Error> {
         while self.segment.is_some() || self.find_segment()? {
             let Some((segment, index)) = &mut self.segment else { return Ok(()) };
-            segment.extend_index(index)?;
-            let wanted = index.blocks.iter().find(|block| block.header.next_sequence() > self.next);
-            let Some(block) = wanted.cloned() else {
+            let next = self.next;
+            let Some(number) = next_block(segment, index, next)? else {
                 if !self.leave_segment()? {
                     return Ok(());
                 }
                 continue;
             };
-            let body = segment.read_block(index, &block, |_, _| true, &mut self.unpacker);
-            let next = self.next;
+            let Some(block) = index.blocks.get(number) else { return Ok(()) };
             self.next = block.header.next_sequence();
-            // Blocks are read in order, so those before are not needed again.
-            *index = Index { end: block.offset + block.header.block_len() as u64, ..Index::default() };
-            let body = body?;
+            let body = segment.read_block(index, block, |_, _| true, &mut self.unpacker)?;
             let entries = self.all.entries(&body);
             self.unpacker.keep(body);
             self.ready.extend(entries.into_iter().filter(|entry| entry.sequence >= next));
@@ -218,7 +281,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Goes to the next segment when there is one; nothing is added to this one any more then.
+    /// Goes to a later segment when there is one; nothing is added to this one any more then.
     fn leave_segment(&mut self) -> Result<bool, Error> {
         let Some((segment, index)) = &mut self.segment else { return Ok(false) };
         let here = segment.header.first_sequence;
@@ -227,11 +290,12 @@ impl Follower {
             self.segment = None;
             return self.find_segment();
         }
-        let later = list_segments(&self.dir)?.into_iter().filter(|(first, _)| *first > here);
-        let Some(next) = open_first(later)? else { return Ok(false) };
+        let mut later = list_segments(&self.dir)?;
+        later.retain(|(first, _)| *first > here);
+        let number = later.partition_point(|(first, _)| *first <= self.next).saturating_sub(1);
+        let Some(next) = open_first(later.into_iter().skip(number))? else { return Ok(false) };
         // A last block may have come between the look at this one and the look at the directory.
-        segment.extend_index(index)?;
-        if !index.blocks.iter().any(|block| block.header.next_sequence() > self.next) {
+        if next_block(segment, index, self.next)?.is_none() {
             self.segment = Some((next, Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() }));
         }
         Ok(true)
@@ -244,6 +308,22 @@ impl Follower {
         let Some(segment) = open_first(segments.into_iter().skip(number))? else { return Ok(false) };
         self.segment = Some((segment, Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() }));
         Ok(true)
+    }
+}
+
+/// The number in the index of the first block that reaches beyond `next`. Reads on, a few heads at a
+/// time, and forgets those that lie before.
+fn next_block(segment: &SegmentFile, index: &mut Index, next: u64) -> Result<Option<usize>, Error> {
+    loop {
+        let number = index.blocks.iter().position(|block| block.header.next_sequence() > next);
+        if number.is_some() {
+            return Ok(number);
+        }
+        *index = Index { end: index.end, ..Index::default() };
+        segment.extend_index(index, HEADS)?;
+        if index.blocks.is_empty() {
+            return Ok(None);
+        }
     }
 }
 

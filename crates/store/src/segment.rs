@@ -430,14 +430,15 @@ impl SegmentFile {
             return Ok(index);
         }
         let mut index = Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() };
-        self.extend_index(&mut index)?;
+        self.extend_index(&mut index, usize::MAX)?;
         Ok(index)
     }
 
-    /// Adds the blocks that lie behind the index's end, up to the first that is not whole.
-    pub(crate) fn extend_index(&self, index: &mut Index) -> Result<(), Error> {
+    /// Adds the blocks that lie behind the index's end, up to the first that is not whole, or `most`.
+    pub(crate) fn extend_index(&self, index: &mut Index, most: usize) -> Result<(), Error> {
         let len = self.len()?;
-        while let Some((header, filter)) = self.read_head(index.end, len)? {
+        for _ in 0..most {
+            let Some((header, filter)) = self.read_head(index.end, len)? else { break };
             let start = index.bytes.len();
             index.bytes.extend_from_slice(&filter);
             let block = BlockRef { offset: index.end, filter: start..index.bytes.len(), header };

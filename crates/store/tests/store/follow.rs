@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use store::{Query, Reader};
+use store::{Options, Query, Reader};
 
 use crate::world::{SECOND, event, fill, open, small};
 
@@ -65,4 +65,58 @@ fn queries_see_a_whole_prefix_while_a_writer_writes() {
     }
     assert_eq!(least, 2999);
     writing.join().unwrap();
+}
+
+#[test]
+fn a_follower_tells_what_retention_took_before_it_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { retain_bytes: Some(8192), ..small() };
+    let (mut writer, _) = open(dir.path(), 1, &options);
+    fill(&mut writer, 1, 100, 4);
+    let reader = Reader::open(dir.path()).unwrap();
+    let (mut early, mut late) = (reader.follow(1), reader.follow(3));
+    for sequence in 1..10 {
+        assert_eq!(early.next(LONG).unwrap().unwrap().sequence, sequence);
+        assert_eq!(early.missing(), None);
+    }
+    fill(&mut writer, 100, 2000, 4);
+    writer.tick(3000 * SECOND).unwrap();
+    let oldest = writer.statistics().first_sequence;
+    assert!(oldest > 1000, "{oldest}");
+
+    assert_eq!(late.next(LONG).unwrap().unwrap().sequence, oldest);
+    assert_eq!(late.missing(), Some((3, oldest - 1)));
+    assert_eq!(late.next(LONG).unwrap().unwrap().sequence, oldest + 1);
+    assert_eq!(late.missing(), None);
+    let first = late.drain().unwrap()[0].sequence;
+    assert_eq!((first, late.missing()), (oldest + 2, None));
+
+    // Whatever the early one still had open, everything it gives is in order and every hole is told.
+    let (mut next, mut holes) = (10, Vec::new());
+    while next < 2000 {
+        let entry = early.next(LONG).unwrap().unwrap();
+        if entry.sequence != next {
+            holes.push((next, entry.sequence - 1));
+            assert_eq!(early.missing(), holes.last().copied());
+        }
+        assert_eq!(entry.event, event(entry.sequence));
+        next = entry.sequence + 1;
+    }
+    assert!(holes.len() == 1 && holes[0].1 == oldest - 1, "{holes:?}");
+}
+
+#[test]
+fn an_entry_gives_the_keys_it_was_appended_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &small());
+    // The last three stay in the journal.
+    fill(&mut writer, 1, 20, 4);
+    let mut follower = Reader::open(dir.path()).unwrap().follow(1);
+    for sequence in 1..20 {
+        let entry = follower.next(LONG).unwrap().unwrap();
+        assert_eq!(entry.subject[..], *format!("container-{}", sequence % 3).as_bytes());
+        assert_eq!(entry.executable[..], *format!("/bin/tool{}", sequence % 5).as_bytes());
+        assert_eq!((entry.user, u64::from(entry.kind)), ((sequence % 2) as u32, sequence % 4));
+        assert_eq!(entry.time_ns, sequence * SECOND);
+    }
 }
