@@ -64,7 +64,10 @@ struct Pending {
 
 impl Exchange<'_> {
     fn settle(&mut self, kind: Kind, reply: Result<Answer, Outcome>) {
-        let for_good = |answer: &Answer| !answer.addresses.is_empty() || answer.code == NO_SUCH_NAME;
+        let for_good = |answer: &Answer| match answer.code {
+            0 => !answer.addresses.is_empty(),
+            code => code == NO_SUCH_NAME,
+        };
         if reply.as_ref().is_ok_and(for_good) {
             self.deadline = self.deadline.min(Instant::now() + OTHER_KIND_WAIT);
         }
@@ -83,15 +86,10 @@ impl Exchange<'_> {
                 Err(error) => self.settle(*kind, Err(Outcome::Network(error.kind()))),
             }
         }
-        while !pending.is_empty() {
-            match self.wait(&pending) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    let failed = pending.drain(..).map(|one| (one.kind, Err(Outcome::Network(error.kind()))));
-                    self.replied.extend(failed);
-                }
-            }
+        let mut in_time = true;
+        while in_time && !pending.is_empty() {
+            in_time = self.wait(&pending);
+            // Once more when the time is up: fetching one answer by TCP may have used all of it.
             pending.retain(|one| match self.receive(one) {
                 Some(reply) => {
                     self.settle(one.kind, reply);
@@ -115,16 +113,13 @@ impl Exchange<'_> {
         Ok(Pending { kind, id, socket })
     }
 
-    /// False when the time is up.
-    fn wait(&self, pending: &[Pending]) -> io::Result<bool> {
-        let Some(left) = self.remaining() else { return Ok(false) };
+    /// Until something came. False when the time is up, or when the kernel cannot wait.
+    fn wait(&self, pending: &[Pending]) -> bool {
+        let Some(left) = self.remaining() else { return false };
         let limit = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         let mut sockets: Vec<PollFd<'_>> =
             pending.iter().map(|one| PollFd::new(&one.socket, PollFlags::IN)).collect();
-        match poll(&mut sockets, Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => Ok(true),
-            Err(error) => Err(error.into()),
-        }
+        matches!(poll(&mut sockets, Some(&limit)), Ok(_) | Err(Errno::INTR))
     }
 
     /// What came for one question; nothing yet when there is nothing or only what is not for us.

@@ -116,10 +116,11 @@ impl Resolver {
             source,
         })?;
         let mut addresses = entry.addresses;
+        addresses.retain(|address| family.has(address));
         if addresses.is_empty() && name.is_localhost() {
             addresses = vec![(Ipv6Addr::LOCALHOST, 0).into(), (Ipv4Addr::LOCALHOST, 0).into()];
+            addresses.retain(|address| family.has(address));
         }
-        addresses.retain(|address| family.has(address));
         let canonical = entry.canonical.unwrap_or_else(|| name.to_string());
         Ok((!addresses.is_empty()).then_some(Found { addresses, canonical }))
     }
@@ -207,8 +208,9 @@ impl Asking<'_> {
         Ok(Verdict::Unanswered)
     }
 
-    /// Keeps the last of what was said.
+    /// Keeps the last of what was said, each once.
     fn keep(&mut self, said: Said) {
+        self.said.retain(|other| *other != said);
         if self.said.len() == SAID_LIMIT {
             self.said.remove(0);
         }
