@@ -11,7 +11,7 @@ use crate::identity::Identity;
 use crate::merkle::Hash;
 
 /// What a checkpoint says, apart from what the ledger knows itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Statement {
     pub(crate) reason: Reason,
     pub(crate) time_ns: u64,
@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     pub(crate) previous: Hash,
     pub(crate) floor: Floor,
     pub(crate) undelivered: Option<Delivery>,
+    /// What this writer signed last.
+    pub(crate) signed: Option<Statement>,
     /// Set when the last sync of segment and journal went through.
     pub(crate) synced: bool,
 }
@@ -66,6 +68,16 @@ impl Ledger {
             self.undelivered = None;
         }
         Ok(())
+    }
+
+    /// Whether the chain is where the last signature has it.
+    pub(crate) fn covers(&self, statement: &Statement) -> bool {
+        let place = |statement: &Statement| {
+            let Statement { blocks, next_sequence, last_hash, segment, segment_root, boot_id, .. } =
+                *statement;
+            (blocks, next_sequence, last_hash, segment, segment_root, boot_id)
+        };
+        self.signed.as_ref().is_some_and(|signed| place(signed) == place(statement))
     }
 
     /// Signs a statement. With a helper that is idle it is written there, else here and now.
@@ -101,6 +113,7 @@ impl Ledger {
         self.previous = *blake3::hash(&record).as_bytes();
         self.len += RECORD_LEN as u64;
         self.identity.key = next_key;
+        self.signed = Some(*statement);
         if !wait {
             helper.submit(Job::Checkpoint(Box::new(delivery)));
             return Ok(());

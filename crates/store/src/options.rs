@@ -27,8 +27,11 @@ pub struct Options {
     pub block_bytes: usize,
     /// Age at which a block is closed.
     pub block_age: Duration,
-    /// Time between signed checkpoints.
+    /// Time between signed checkpoints while events come.
     pub checkpoint_every: Duration,
+    /// Time between signed checkpoints when nothing was written since the last one. The file of
+    /// checkpoints grows for ever, by 368 bytes each.
+    pub idle_checkpoint_every: Duration,
     /// Time between fdatasync calls, made on another thread.
     pub sync_every: Duration,
     /// Age at which a sealed segment is removed, by its newest event.
@@ -49,6 +52,7 @@ impl Default for Options {
             block_bytes: 256 << 10,
             block_age: Duration::from_secs(5),
             checkpoint_every: Duration::from_secs(60),
+            idle_checkpoint_every: Duration::from_secs(3600),
             sync_every: Duration::from_secs(1),
             retain_age: None,
             retain_bytes: None,

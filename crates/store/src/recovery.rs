@@ -293,6 +293,7 @@ impl Found {
             previous: last.hash,
             floor,
             undelivered: None,
+            signed: None,
             synced: false,
         })
     }

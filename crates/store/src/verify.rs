@@ -69,15 +69,18 @@ pub struct Finding {
 /// What [`verify`] saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Events in blocks that are right.
+    /// Events in blocks that are right, and those of the journal that are in no block yet.
     pub events: u64,
     /// Segment files.
     pub segments: u64,
     /// Damage.
     pub findings: Vec<Finding>,
     /// First and last sequence that no checkpoint covers yet. Not damage: beside a writer it is normal,
-    /// else the agent did not stop cleanly and the next start signs it.
+    /// else the writer did not close the store and the next start signs it. A cut or a change among these
+    /// cannot be seen.
     pub unsigned: Option<(u64, u64)>,
+    /// When the last checkpoint was signed, by the clock of the writer, ns since 1970.
+    pub signed_ns: Option<u64>,
     /// Bytes of a write that a crash cut short; the next start removes them.
     pub torn_bytes: u64,
     /// A writer held the store meanwhile.
@@ -204,8 +207,11 @@ fn check_journal(dir: &Path, proof: &Proof, end: u64, report: &mut Report) -> Re
         }
         let mut whole = 0;
         if let Ok((_, mut frames)) = Frames::new(&bytes) {
-            for frame in frames.by_ref() {
-                last = last.max(frame.first_sequence.saturating_add(frame.events.len() as u64));
+            for event in frames.by_ref().flat_map(|frame| frame.events) {
+                if event.sequence >= last {
+                    report.events += 1;
+                    last = event.sequence.saturating_add(1);
+                }
             }
             whole = frames.state().0;
         }

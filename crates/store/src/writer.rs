@@ -430,14 +430,24 @@ impl Writer {
         if jumped_back || due(self.checkpoint_ns, now_ns, self.options.checkpoint_every) {
             if !self.helper.is_busy() {
                 self.checkpoint_ns = now_ns;
-                let statement = self.statement(Reason::Time);
-                self.ledger.sign(&statement, &mut self.helper, false)?;
+                self.sign_news(jumped_back)?;
             }
         } else if due(self.sync_ns, now_ns, self.options.sync_every) && !self.helper.is_busy() {
             self.sync_ns = now_ns;
             self.submit_sync()?;
         }
         Ok(())
+    }
+
+    /// Without news the last signature still says all, so another one only says that the writer lives.
+    fn sign_news(&mut self, always: bool) -> Result<(), Error> {
+        let statement = self.statement(Reason::Time);
+        let signed_ns = self.ledger.signed.map_or(0, |signed| signed.time_ns);
+        let idle_every = self.options.idle_checkpoint_every;
+        if !always && self.ledger.covers(&statement) && !due(signed_ns, self.now_ns, idle_every) {
+            return Ok(());
+        }
+        self.ledger.sign(&statement, &mut self.helper, false)
     }
 
     fn close_block_or_compact(&mut self) -> Result<(), Error> {

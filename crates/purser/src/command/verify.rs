@@ -7,6 +7,7 @@ use super::{Usage, say};
 use crate::exit::Exit;
 use crate::table::{grouped, harmless};
 use anyhow::Context;
+use jiff::Timestamp;
 use serde_json::json;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 Without --key the store is checked against the key it came with: that shows damage and careless
-edits, and not that somebody replaced the whole store. Works while the agent writes.
+edits, and not that somebody replaced the whole store. Works while the agent writes. Events after
+the last signature are counted and named, but a cut among them does not show.
 
 Examples:
   purser verify
@@ -113,9 +115,28 @@ fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
         count => format!("not whole: {}", counted(count as u64, "finding")),
     };
     writeln!(out, "{events}, {segments}, {result}")?;
+    unproven(report, out)
+}
+
+/// What the result does not speak of: nothing proves the tail behind the last signature.
+fn unproven(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let signed = match report.signed_ns.map(|time_ns| Timestamp::from_nanosecond(i128::from(time_ns))) {
+        Some(Ok(time)) => format!("the last signature is of {time:.0}"),
+        _ => "nothing is signed".to_string(),
+    };
     if let Some((first, last)) = report.unsigned {
-        let count = last.saturating_sub(first) + 1;
-        writeln!(out, "the newest {} not signed yet; the next checkpoint covers them", are(count))?;
+        let count = last.saturating_sub(first).saturating_add(1);
+        writeln!(
+            out,
+            "the newest {} not signed yet ({signed}): a cut or a change among them would not show here",
+            are(count)
+        )?;
+    }
+    if !report.live && !report.closed {
+        writeln!(
+            out,
+            "the agent did not end in order ({signed}): what it wrote last may have been cut off unseen"
+        )?;
     }
     Ok(())
 }
@@ -155,6 +176,10 @@ fn document(report: &Report) -> serde_json::Value {
         "whole": report.whole(),
         "events": report.events,
         "segments": report.segments,
+        "signed_until": report.signed_ns.and_then(|time_ns| {
+            Timestamp::from_nanosecond(i128::from(time_ns)).ok().map(|time| time.to_string())
+        }),
+        "ended_in_order": if report.live { None } else { Some(report.closed) },
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "unsigned": report.unsigned.map(|(first, last)| json!({ "first_sequence": first, "last_sequence": last })),
     })
@@ -162,7 +187,35 @@ fn document(report: &Report) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{counted, hex, key};
+    use super::{counted, document, hex, key, table};
+    use store::Report;
+
+    fn printed(report: &Report) -> String {
+        let mut out = Vec::new();
+        table(report, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_tail_that_is_not_signed_is_named_with_the_time_of_the_last_signature() {
+        let mut report = Report { events: 5, segments: 1, closed: true, ..Report::default() };
+        report.signed_ns = Some(1_700_000_000_123_456_789);
+        assert_eq!(printed(&report), "5 events, 1 segment, whole\n");
+        assert_eq!(document(&report)["signed_until"], "2023-11-14T22:13:20.123456789Z");
+        assert_eq!(document(&report)["ended_in_order"], true);
+        (report.closed, report.unsigned) = (false, Some((3, 5)));
+        let text = printed(&report);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1],
+            "the newest 3 events are not signed yet (the last signature is of 2023-11-14T22:13:20Z): \
+             a cut or a change among them would not show here"
+        );
+        assert!(lines[2].starts_with("the agent did not end in order"), "{text}");
+        report.live = true;
+        assert_eq!(printed(&report).lines().count(), 2);
+        assert!(document(&report)["ended_in_order"].is_null());
+    }
 
     #[test]
     fn keys_as_digits_or_in_a_file() {

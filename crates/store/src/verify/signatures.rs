@@ -75,6 +75,7 @@ impl Proof {
         let rest = proof.read_records(dir, &origin.hash(), &mut expected, report)?;
         if let Some(last) = &expected.last {
             proof.floor = last.floor;
+            report.signed_ns = Some(last.time_ns);
             proof.witness = last.witness;
             proof.closed = last.reason == Reason::Close && !report.live;
         }

@@ -225,7 +225,54 @@ fn a_store_that_was_not_closed_is_whole_and_says_what_is_unsigned() {
     copy(dir.path(), crashed.path());
     let report = verify(crashed.path());
     assert!(!report.live && !report.closed && report.whole(), "{report:#?}");
-    assert_eq!(report.unsigned, Some((1, 21)));
+    assert_eq!((report.unsigned, report.events, report.signed_ns), (Some((1, 21)), 21, Some(SECOND)));
+    // 16 of them lie in blocks; those alone are fewer, and the journal's are not counted twice.
+    std::fs::remove_file(crashed.path().join("journal")).unwrap();
+    let report = verify(crashed.path());
+    assert_eq!((report.unsigned, report.events), (Some((1, 16)), 16));
     assert_eq!(event(1).len(), "event sh -c number-1-end x".len());
     drop(writer);
+}
+
+#[test]
+fn events_of_the_journal_alone_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 1, &Options::default());
+    fill(&mut writer, 1, 6, 2);
+    drop(writer);
+    let report = verify(dir.path());
+    assert_eq!((report.events, report.unsigned, report.closed), (5, Some((1, 5)), false));
+}
+
+/// Ticks at one and the same time until another thread is done with a signature.
+fn tick_until_signed(writer: &mut store::Writer, now_secs: u64, checkpoints: u64) {
+    for _ in 0..20_000 {
+        writer.tick(now_secs * SECOND).unwrap();
+        if writer.statistics().checkpoints == checkpoints {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{:?} at {now_secs}", writer.statistics());
+}
+
+#[test]
+fn an_idle_writer_signs_hourly_and_one_with_news_at_the_next_minute() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = open(dir.path(), 0, &Options::default());
+    let opened = writer.statistics().checkpoints;
+    let ticks = |writer: &mut store::Writer, minutes: std::ops::Range<u64>| {
+        minutes.for_each(|minute| writer.tick(minute * 60 * SECOND).unwrap());
+    };
+    ticks(&mut writer, 1..60);
+    assert_eq!(writer.statistics().checkpoints, opened, "nothing new in an hour");
+    tick_until_signed(&mut writer, 60 * 60, opened + 1);
+    ticks(&mut writer, 61..70);
+    assert_eq!(writer.statistics().checkpoints, opened + 1);
+    fill(&mut writer, 1, 2, 1);
+    tick_until_signed(&mut writer, 70 * 60, opened + 2);
+    ticks(&mut writer, 71..130);
+    assert_eq!(writer.statistics().checkpoints, opened + 2, "the same is signed once");
+    writer.close(130 * 60 * SECOND).unwrap();
+    assert_whole(dir.path());
 }
