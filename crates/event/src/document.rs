@@ -3,6 +3,9 @@
 //!
 //! The structures here are the public contract, described in docs/events.md and
 //! docs/event.schema.json. What ECS has no name for stands under `purser`.
+//!
+//! A document is written millions of times: what is the same in nearly all of them, or said by
+//! another field, is left out.
 
 mod build;
 mod time;
@@ -73,7 +76,8 @@ struct Document {
 #[derive(Serialize)]
 struct EventFields {
     action: String,
-    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     category: &'static [&'static str],
     #[serde(rename = "type")]
@@ -90,7 +94,8 @@ struct EventFields {
 struct ProcessFields {
     pid: u32,
     entity_id: String,
-    start: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     executable: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -107,8 +112,6 @@ struct ProcessFields {
     env_vars: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end: Option<String>,
     parent: ParentFields,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_leader: Option<PidFields>,
@@ -141,7 +144,8 @@ struct CharDeviceFields {
 #[derive(Serialize)]
 struct UserFields {
     id: String,
-    group: IdFields,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<IdFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effective: Option<EffectiveFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,15 +257,22 @@ impl PurserFields {
     }
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 struct NamespaceFields {
-    mount: u32,
-    pid: u32,
-    network: u32,
-    uts: u32,
-    ipc: u32,
-    user: u32,
-    cgroup: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mount: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipc: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<u32>,
 }
 
 #[derive(PartialEq, Serialize)]

@@ -166,6 +166,57 @@ fn unknown_kind_is_named() {
     assert_eq!(decode(&[2, 100]), Err(event::codec::CodecError::Kind(99)));
 }
 
+/// `sh -c 'ls /etc'` in a container of Docker's: what is written millions of times.
+#[test]
+fn a_short_program_has_a_short_document() {
+    let process = Process {
+        key: ProcessKey { pid: 3366, start_boot_ns: 6_715_000_000_000 },
+        parent: ProcessKey { pid: 3280, start_boot_ns: 6_710_000_000_000 },
+        ancestor: ProcessKey { pid: 3280, start_boot_ns: 6_710_000_000_000 },
+        namespace_pid: 7,
+        login_uid: u32::MAX,
+        capabilities: 0xa804_25fb,
+        session: 3280,
+        ..Process::default()
+    };
+    let exec = Exec {
+        process: process.clone(),
+        executable: b"/bin/ls".to_vec(),
+        filename: b"/bin/ls".to_vec(),
+        working_directory: b"/".to_vec(),
+        args: vec![b"ls".to_vec(), b"/etc".to_vec()],
+        args_count: 2,
+        namespaces: Namespaces {
+            mount: 0xf000_0101,
+            pid: 0xf000_0104,
+            network: 0xf000_0106,
+            uts: 0xf000_0102,
+            ipc: 0xf000_0103,
+            user: 0xefff_fffd,
+            cgroup: 0xf000_0105,
+        },
+        ..Exec::default()
+    };
+    let exit = Exit {
+        process,
+        duration_ns: 812_345,
+        cpu_ns: 700_123,
+        peak_rss_bytes: 1_105_920,
+        executable: b"/bin/ls".to_vec(),
+        ..Exit::default()
+    };
+    let known = Container {
+        name: "demo".to_string(),
+        image: "busybox:1".to_string(),
+        runtime: "docker".to_string(),
+        ..Container::default()
+    };
+    let context = Context { store_id: [0xab; 16], host_name: "host-1".to_string() };
+    let bytes = |body| render(&context, 1_000_000, &event(body), Some(&known)).len();
+    let (exec, exit) = (bytes(Body::Exec(Box::new(exec))), bytes(Body::Exit(exit)));
+    assert!(exec <= 870 && exit <= 740, "{exec} and {exit} bytes");
+}
+
 #[test]
 fn documents_are_as_the_golden_files_show() {
     let context = Context { store_id: [0xab; 16], host_name: "host-1".to_string() };

@@ -34,7 +34,7 @@ pub(super) fn document(
     match &event.body {
         Body::Exec(exec) | Body::Running(exec) => add_exec(&mut document, exec),
         Body::ExecFailed(failed) => add_failed(&mut document, failed),
-        Body::Exit(exit) => add_exit(&mut document, event, exit),
+        Body::Exit(exit) => add_exit(&mut document, exit),
         Body::Gap(gap) => add_gap(&mut document, gap),
         Body::Agent(agent) => add_agent(&mut document, agent),
     }
@@ -44,12 +44,12 @@ pub(super) fn document(
 fn event_fields(context: &Context, sequence: u64, event: &Event) -> EventFields {
     let store: String = context.store_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let (kind, category, kinds, outcome): (_, &[_], &[_], _) = match &event.body {
-        Body::Exec(_) => ("event", &["process"], &["start"], Some("success")),
-        Body::Running(_) => ("state", &["process"], &["info"], None),
-        Body::ExecFailed(_) => ("event", &["process"], &["start"], Some("failure")),
-        Body::Exit(_) => ("event", &["process"], &["end"], None),
-        Body::Gap(_) => ("pipeline_error", &[], &["error"], None),
-        Body::Agent(_) => ("event", &["configuration"], &["info"], None),
+        Body::Exec(_) => (None, &["process"], &["start"], None),
+        Body::Running(_) => (Some("state"), &["process"], &["info"], None),
+        Body::ExecFailed(_) => (None, &["process"], &["start"], Some("failure")),
+        Body::Exit(_) => (None, &["process"], &["end"], None),
+        Body::Gap(_) => (Some("pipeline_error"), &[], &["error"], None),
+        Body::Agent(_) => (None, &["configuration"], &["info"], None),
     };
     let action = match &event.body {
         Body::Agent(agent) => agent.action.clone(),
@@ -73,12 +73,15 @@ fn event_fields(context: &Context, sequence: u64, event: &Event) -> EventFields 
 
 fn process_fields(event: &Event, process: &Process) -> ProcessFields {
     let offset = event.time_ns.wrapping_sub(event.boot_ns);
+    // Elsewhere it is a moment before the event, and stands in the entity id.
+    let is_running = matches!(event.body, Body::Running(_));
     ProcessFields {
         pid: process.key.pid,
         entity_id: process.key.entity_id(&event.boot_id),
-        start: rfc3339(process.key.start_boot_ns.wrapping_add(offset)),
+        start: is_running.then(|| rfc3339(process.key.start_boot_ns.wrapping_add(offset))),
         parent: ParentFields { pid: process.parent.pid, entity_id: process.parent.entity_id(&event.boot_id) },
-        session_leader: (process.session != 0).then_some(PidFields { pid: process.session }),
+        session_leader: (process.session != 0 && process.session != process.key.pid)
+            .then_some(PidFields { pid: process.session }),
         tty: process
             .tty
             .map(|tty| TtyFields { char_device: CharDeviceFields { major: tty.major, minor: tty.minor } }),
@@ -91,7 +94,7 @@ fn user_fields(process: &Process) -> UserFields {
     let raised = process.euid != process.uid || process.egid != process.gid;
     UserFields {
         id: process.uid.to_string(),
-        group: id(process.gid),
+        group: (process.gid != process.uid).then(|| id(process.gid)),
         effective: raised.then(|| EffectiveFields { id: process.euid.to_string(), group: id(process.egid) }),
         audit: (process.login_uid != u32::MAX).then(|| id(process.login_uid)),
     }
@@ -153,20 +156,27 @@ fn add_exec(document: &mut Document, exec: &Exec) {
     purser.flags =
         flags::WORDS.iter().filter(|(bit, _)| exec.flags & bit != 0).map(|(_, word)| *word).collect();
     purser.redacted = (exec.redacted != 0).then_some(exec.redacted);
-    purser.capabilities = Some(format!("{:016x}", exec.process.capabilities));
+    purser.capabilities =
+        (exec.process.capabilities != 0).then(|| format!("{:016x}", exec.process.capabilities));
     purser.namespaces = namespace_fields(&exec.namespaces);
 }
 
+/// Numbers of the namespaces that a kernel boots with (include/uapi/linux/nsfs.h since 6.18; those from
+/// CGROUP on the same in include/linux/proc_ns.h since 4.6; others count from these upwards).
+const FIRST_NAMESPACES: std::ops::RangeInclusive<u32> = 0xEFFF_FFF8..=0xEFFF_FFFF;
+
 fn namespace_fields(n: &Namespaces) -> Option<NamespaceFields> {
-    (*n != Namespaces::default()).then_some(NamespaceFields {
-        mount: n.mount,
-        pid: n.pid,
-        network: n.network,
-        uts: n.uts,
-        ipc: n.ipc,
-        user: n.user,
-        cgroup: n.cgroup,
-    })
+    let own = |number: u32| (number != 0 && !FIRST_NAMESPACES.contains(&number)).then_some(number);
+    let fields = NamespaceFields {
+        mount: own(n.mount),
+        pid: own(n.pid),
+        network: own(n.network),
+        uts: own(n.uts),
+        ipc: own(n.ipc),
+        user: own(n.user),
+        cgroup: own(n.cgroup),
+    };
+    (fields != NamespaceFields::default()).then_some(fields)
 }
 
 fn add_args(process: &mut ProcessFields, args: &[Vec<u8>], count: u32) {
@@ -188,20 +198,19 @@ fn add_failed(document: &mut Document, failed: &ExecFailed) {
 }
 
 /// A killed process has the exit code a shell would show: 128 and the signal's number.
-fn add_exit(document: &mut Document, event: &Event, exit: &Exit) {
+fn add_exit(document: &mut Document, exit: &Exit) {
     let killed = exit.signal != 0;
     if let Some(process) = &mut document.process {
         process.executable = text(&exit.executable);
         process.name = base_name(&exit.executable);
-        process.end = Some(rfc3339(event.time_ns));
         process.exit_code = Some(if killed { 128 + u32::from(exit.signal) } else { u32::from(exit.code) });
     }
     document.event.outcome = Some(if killed || exit.code != 0 { "failure" } else { "success" });
     let purser = &mut document.purser;
     purser.signal = killed.then(|| names::signal(exit.signal));
     purser.core_dumped = exit.core_dumped.then_some(true);
-    purser.cpu_ns = Some(exit.cpu_ns);
-    purser.peak_rss_bytes = Some(exit.peak_rss_bytes);
+    purser.cpu_ns = (exit.cpu_ns != 0).then_some(exit.cpu_ns);
+    purser.peak_rss_bytes = (exit.peak_rss_bytes != 0).then_some(exit.peak_rss_bytes);
 }
 
 fn add_gap(document: &mut Document, gap: &Gap) {
