@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the runtimes live on a host. Only paths and limits: nothing here is opened.
 
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The sockets and state directories to ask. A path that does not exist is simply not asked; one
 /// that appears later is, except for sockets of users, which are looked for once, at the start. A
 /// pattern may hold one `*` as a whole path component; it stands for the user's number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sources {
     /// Docker Engine's API.
     pub docker_socket: PathBuf,
@@ -31,8 +33,23 @@ pub struct Sources {
     pub lxc: PathBuf,
     /// systemd-machined's registry.
     pub machines: PathBuf,
-    /// The longest a whole request to a socket may take.
+    /// The longest a whole request to a socket may take; written in milliseconds.
+    #[serde(rename = "request_timeout_ms", with = "milliseconds")]
     pub request_timeout: Duration,
+}
+
+/// A time as a whole number of milliseconds.
+mod milliseconds {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        u32::try_from(time.as_millis()).unwrap_or(u32::MAX).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u32::deserialize(deserializer).map(|millis| Duration::from_millis(millis.into()))
+    }
 }
 
 impl Default for Sources {

@@ -65,6 +65,13 @@ impl Reader {
         origin.map_or([0; 16], |origin| origin.store_id)
     }
 
+    /// The store's first public key, as [`crate::verify`] takes it; `None` when its origin is missing or
+    /// damaged.
+    pub fn first_key(&self) -> Option<[u8; 32]> {
+        let origin = read_small(&self.dir.join(ORIGIN_NAME), ORIGIN_LEN).ok().flatten();
+        origin.and_then(|bytes| Origin::decode(&bytes).ok()).map(|origin| origin.public_key)
+    }
+
     /// The events that match. A damaged block gives one error and the rest goes on.
     pub fn query(&self, query: &Query) -> Entries {
         let ascending_newest = query.limit.is_some() && !query.newest_first;

@@ -112,7 +112,7 @@ impl Agent {
     }
 
     fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
-        let (mut config, provenance) = Config::load(self.options.config.as_deref())?;
+        let (mut config, _) = Config::load(self.options.config.as_deref())?;
         config.agent.store.clone_from(&self.options.store);
         let changed = differences(&self.config, &config);
         if changed.is_empty() {
@@ -120,7 +120,7 @@ impl Agent {
         }
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
-        (self.config, self.provenance) = (config, provenance);
+        self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
         Ok(changed)
     }

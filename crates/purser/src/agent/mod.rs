@@ -17,7 +17,7 @@ pub(crate) use start::{Options, start};
 pub(crate) use wake::Wake;
 
 use crate::command::say;
-use crate::config::{Config, Provenance};
+use crate::config::Config;
 use crate::control::{Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
@@ -57,7 +57,6 @@ enum End {
 pub(crate) struct Agent {
     options: Options,
     config: Config,
-    provenance: Provenance,
     pipeline: Pipeline,
     rules: Rules,
     line: Line,

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::watch::Watch;
 use super::{Agent, Line, Wake, rights};
 use crate::command::say;
-use crate::config::{self, Config, Include, Provenance};
+use crate::config::{self, Config, Include};
 use crate::control::{Notice, Server};
 use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
 use anyhow::bail;
@@ -29,7 +29,7 @@ pub(crate) struct Options {
 }
 
 /// Opens the store, takes over or loads the kernel side, and says what is recorded.
-pub(crate) fn start(options: Options, config: Config, provenance: Provenance) -> anyhow::Result<Agent> {
+pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     if !rustix::process::geteuid().is_root() {
         bail!("recording needs root: run it with sudo, or look at purser doctor");
     }
@@ -48,7 +48,6 @@ pub(crate) fn start(options: Options, config: Config, provenance: Provenance) ->
     let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
     let mut agent = Agent {
         options,
-        provenance,
         pipeline,
         rules: Rules::default(),
         line: Line { store, place, bytes: Vec::new(), waiting: 0, dropped_told: 0 },

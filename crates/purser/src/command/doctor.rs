@@ -86,6 +86,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut lines = rights::check();
     lines.extend(kernel::check());
     lines.extend(kernel::programs());
+    lines.push(kernel::rule_swap());
     lines.push(configuration);
     lines.extend(runtimes::check(&loaded));
     lines.extend(storage::check(&loaded.agent.store));

@@ -11,12 +11,15 @@ use event::{Body, Kind, document};
 use jiff::Zoned;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 mod history;
 
 /// The longest wait for new events at a time.
 const NAP: Duration = Duration::from_millis(500);
+/// The wait for another event when nobody writes any more.
+const LAST_NAP: Duration = Duration::from_millis(100);
 /// Most rows between two writes while following.
 const BATCH_LIMIT: usize = 1_024;
 
@@ -80,6 +83,13 @@ struct Plan {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    // Only a signal ends it.
+    follow_until(args, &AtomicBool::new(false), || {})
+}
+
+/// The same. Calls `ready` when it is known from where to follow; following ends when it is `over` and
+/// all that is in the store by then is printed.
+pub(super) fn follow_until(args: Args, over: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Exit> {
     let archive = Archive::open(&args.place.store()?)?;
     let filter = args.filter.check(&archive, &Zoned::now(), args.follow)?;
     let now_sequence = archive.next_sequence()?;
@@ -93,17 +103,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         filter,
     };
     let plan = limited(plan, args.limit, args.output)?;
+    ready();
     match args.output {
-        LogFormat::Table => table(&plan, args.follow)?,
+        LogFormat::Table => table(&plan, args.follow, over)?,
         LogFormat::Json => {
             let context = plan.archive.context();
             let escape = is_terminal();
-            each(&plan, args.follow, |row, out| {
+            each(&plan, args.follow, over, |row, out| {
                 let text = document::render(&context, row.sequence, &row.event, row.container.as_deref());
                 writeln!(out, "{}", if escape { json_harmless(&text) } else { text })
             })?;
         }
-        LogFormat::Raw => each(&plan, args.follow, raw)?,
+        LogFormat::Raw => each(&plan, args.follow, over, raw)?,
     }
     Ok(plan.archive.exit())
 }
@@ -125,7 +136,7 @@ fn limited(mut plan: Plan, limit: Option<NonZeroUsize>, output: LogFormat) -> an
     Ok(plan)
 }
 
-fn table(plan: &Plan, follow: bool) -> anyhow::Result<()> {
+fn table(plan: &Plan, follow: bool, over: &AtomicBool) -> anyhow::Result<()> {
     let mut out = output::stdout();
     let mut painter = Painter::new(output::look());
     let mut next = plan.now_sequence;
@@ -140,7 +151,8 @@ fn table(plan: &Plan, follow: bool) -> anyhow::Result<()> {
     let filter = if plan.exits { plan.filter.clone() } else { plan.filter.with_exits() };
     let mut follower = plan.archive.follow(next, &filter);
     let mut live = Live::new(painter, plan.exits);
-    loop {
+    // What is in the store when it is over is printed yet.
+    while !over.load(Ordering::Acquire) {
         let mut timeout = live.wait(Instant::now()).unwrap_or(NAP);
         // Under a flood one write takes many lines.
         for _ in 0..BATCH_LIMIT {
@@ -151,12 +163,18 @@ fn table(plan: &Plan, follow: bool) -> anyhow::Result<()> {
         live.poll(Instant::now(), &mut out)?;
         out.flush()?;
     }
+    while let Some(row) = follower.next(LAST_NAP)? {
+        live.push(row, Instant::now(), &mut out)?;
+    }
+    live.flush(&mut out)?;
+    Ok(out.flush()?)
 }
 
 /// Prints rows one by one, without joining.
 fn each(
     plan: &Plan,
     follow: bool,
+    over: &AtomicBool,
     mut print: impl FnMut(&Row, &mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut out = output::stdout();
@@ -174,7 +192,7 @@ fn each(
         return Ok(());
     }
     let mut follower = plan.archive.follow(next, &plan.filter);
-    loop {
+    while !over.load(Ordering::Acquire) {
         let mut timeout = NAP;
         for _ in 0..BATCH_LIMIT {
             let Some(row) = follower.next(timeout)? else { break };
@@ -183,6 +201,10 @@ fn each(
         }
         out.flush()?;
     }
+    while let Some(row) = follower.next(LAST_NAP)? {
+        print(&row, &mut out)?;
+    }
+    Ok(out.flush()?)
 }
 
 fn raw(row: &Row, out: &mut dyn Write) -> io::Result<()> {

@@ -33,6 +33,7 @@ use crate::table::harmless;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::sync::atomic::AtomicBool;
 
 /// Records every command run in every container of this host.
 #[derive(Debug, Parser)]
@@ -78,22 +79,25 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> Exit {
-    main_as(Cli::try_parse())
+    match Cli::try_parse() {
+        Ok(cli) => told_as_exit(dispatch(cli.command)),
+        Err(error) => wrong_usage(&error),
+    }
 }
 
-/// Runs a command of this program inside this process, without the program's name in front.
-pub(crate) fn main_with(arguments: &[OsString]) -> Exit {
-    main_as(Cli::try_parse_from(
-        std::iter::once(OsStr::new("purser")).chain(arguments.iter().map(OsString::as_os_str)),
-    ))
+/// Runs `purser log` with these arguments inside this process. Calls `ready` when it is known from where
+/// to follow; following ends when it is `over`.
+fn follow_until(arguments: &[OsString], over: &AtomicBool, ready: impl FnOnce()) -> Exit {
+    let line = [OsStr::new("purser"), OsStr::new("log")].into_iter();
+    match Cli::try_parse_from(line.chain(arguments.iter().map(OsString::as_os_str))) {
+        Ok(Cli { command: Command::Log(args) }) => told_as_exit(log::follow_until(args, over, ready)),
+        Ok(_) => Exit::Problem,
+        Err(error) => wrong_usage(&error),
+    }
 }
 
-fn main_as(parsed: Result<Cli, clap::Error>) -> Exit {
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(error) => return wrong_usage(&error),
-    };
-    match dispatch(cli.command) {
+fn told_as_exit(result: anyhow::Result<Exit>) -> Exit {
+    match result {
         Ok(exit) => exit,
         Err(error) if is_broken_pipe(&error) => Exit::Success,
         Err(error) => complain(&error),
@@ -180,7 +184,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         _ => {}
     }
     let io = cause.downcast_ref::<io::Error>()?;
-    (io.kind() == io::ErrorKind::PermissionDenied).then_some("run it as root")
+    // Root is told no by something else: a read-only disk, a mandatory policy, a missing x bit.
+    let denied = io.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
+    denied.then_some("run it as root")
 }
 
 /// Talk goes to stderr. When even that fails there is nobody left to tell.

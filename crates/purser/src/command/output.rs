@@ -3,7 +3,7 @@
 
 use crate::table::Look;
 use jiff::Zoned;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -15,8 +15,31 @@ pub(crate) enum Format {
 }
 
 /// Standard output, locked and buffered. Whoever writes also flushes.
-pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(64 << 10, io::stdout().lock())
+pub(crate) fn stdout() -> BufWriter<Stdout> {
+    BufWriter::with_capacity(64 << 10, Stdout(io::stdout().lock()))
+}
+
+/// Standard output whose errors say that they are its.
+#[derive(Debug)]
+pub(crate) struct Stdout(StdoutLock<'static>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("writing to standard output: {0}")]
+struct StdoutError(io::Error);
+
+fn named(error: io::Error) -> io::Error {
+    // The kind stays: interrupted writes are tried again, and a closed pipe is no failure.
+    io::Error::new(error.kind(), StdoutError(error))
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(named)
+    }
 }
 
 /// Whether standard output is a terminal.

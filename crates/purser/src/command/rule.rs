@@ -5,7 +5,7 @@ use super::output::{self, Format};
 use super::place::Place;
 use super::{Usage, stop, when};
 use crate::config::{Action, Glob, Rule};
-use crate::control::{Request, RuleSource, RuleState, ask};
+use crate::control::{EXPIRY_LIMIT_SECS, Request, RuleSource, RuleState, ask};
 use crate::exit::Exit;
 use crate::table::{grouped, harmless};
 use anyhow::Context;
@@ -44,19 +44,19 @@ struct Add {
     /// Names the rule.
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// The container's name, as a glob.
+    /// The container's name, as a glob: * is any text, ? one character.
     #[arg(long, value_name = "GLOB")]
     container: Option<String>,
-    /// The container's image, as a glob.
+    /// The container's image, as a glob: * is any text, ? one character.
     #[arg(long, value_name = "GLOB")]
     image: Option<String>,
     /// The effective user id, as the host counts.
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
-    /// The executable's absolute path.
+    /// The executable's absolute path; not compared with refused starts.
     #[arg(long, value_name = "PATH")]
     executable: Option<String>,
-    /// The first argument: what the program is called by.
+    /// The first argument: what the program is called by; not compared with refused starts.
     #[arg(long, value_name = "TEXT")]
     argv0: Option<String>,
     /// The absolute path of the parent's executable.
@@ -65,7 +65,7 @@ struct Add {
     /// What becomes of the execs.
     #[arg(long)]
     action: Action,
-    /// Remove the rule again after this time: 90s, 10m, 2h, 1d.
+    /// Remove the rule again after this time: 90s, 10m, 2h, 1d; at most 3650d.
     #[arg(long = "for", value_name = "TIME")]
     expires: Option<String>,
     #[command(flatten)]
@@ -78,7 +78,10 @@ what becomes of it and of its exit:
   record  it is recorded, whatever later rules say
   count   it is not recorded, and counted for the rule and for its container
   ignore  it is not recorded, and counted for the rule only
-Rules added here are tried before those of the configuration.
+Rules added here are tried before those of the configuration, the newest first, and end with the
+agent, also when it is exchanged or crashes: write [[rule]] into the configuration to keep one.
+A refused start (exec_failed) has no executable: of its conditions only --container, --image, --uid
+and --parent are compared, and a rule with --executable or --argv0 never matches it.
 
 Examples:
   purser rule add --name quiet --executable /usr/bin/curl --argv0 curl --action ignore --for 10m
@@ -123,9 +126,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 fn expiry(text: &str) -> Result<u64, Usage> {
-    let secs = when::ago(text).and_then(|ago| u64::try_from(ago.as_secs()).ok());
-    secs.filter(|&secs| secs > 0)
-        .ok_or_else(|| Usage(format!("--for: {text:?} is no length of time; write 90s, 10m, 2h or 1d")))
+    let days = EXPIRY_LIMIT_SECS / 86_400;
+    match when::ago(text).map(|ago| u64::try_from(ago.as_secs())) {
+        Some(Ok(secs @ 1..=EXPIRY_LIMIT_SECS)) => Ok(secs),
+        Some(Ok(0)) | None => Err(Usage(format!(
+            "--for: {text:?} is no length of time up to {days}d; write 90s, 10m, 2h or 1d"
+        ))),
+        Some(_) => Err(Usage(format!(
+            "--for: {text} is longer than {days}d (ten years), the most there is; without --for the rule has no end"
+        ))),
+    }
 }
 
 impl Add {
@@ -222,8 +232,12 @@ mod tests {
     #[test]
     fn expiries() {
         assert_eq!(expiry("10m").unwrap(), 600);
-        for wrong in ["", "0s", "10", "soon"] {
-            assert!(expiry(wrong).is_err(), "{wrong}");
+        assert_eq!(expiry("3650d").unwrap(), 3_650 * 86_400);
+        for wrong in ["", "0s", "10", "soon", "99999999999999999999d"] {
+            assert!(expiry(wrong).unwrap_err().to_string().contains("write 90s"), "{wrong}");
+        }
+        for long in ["3651d", "99999999999d"] {
+            assert!(expiry(long).unwrap_err().to_string().contains("longer than 3650d"), "{long}");
         }
     }
 }

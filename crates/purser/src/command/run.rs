@@ -5,8 +5,15 @@ use super::place::Place;
 use crate::agent;
 use crate::exit::Exit;
 use anyhow::Context;
-use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
+
+/// The longest wait at the end for the last lines to be taken.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Record in the foreground until stopped.
 #[derive(Debug, clap::Args)]
@@ -39,29 +46,42 @@ Examples:
 Exit codes: 0 stopped, 1 failed, 2 wrong command line or configuration";
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    let (config, provenance) = args.place.load()?;
+    let (config, _) = args.place.load()?;
     let options = agent::Options {
         config: args.place.config.clone(),
         store: config.agent.store.clone(),
         keep: args.keep,
     };
-    let agent = agent::start(options, config.clone(), provenance)?;
-    if args.follow {
-        follow(&args, config.agent.store.as_os_str().to_owned())?;
+    let agent = agent::start(options, config.clone())?;
+    if !args.follow {
+        return agent.run();
     }
-    agent.run()
+    let over = Arc::new(AtomicBool::new(false));
+    let printed = follow(&args, &config.agent.store, Arc::clone(&over))?;
+    let result = agent.run();
+    over.store(true, Ordering::Release);
+    // The thread drops its end when all is printed; a reader that takes nothing is not waited for.
+    printed.recv_timeout(LAST_LINES).unwrap_or_default();
+    result
 }
 
-/// The same as `purser log --follow`, on a thread that ends with the process.
-fn follow(args: &Args, store: OsString) -> anyhow::Result<()> {
+/// The same as `purser log --follow`, on a thread that ends when the agent is `over` and all that it
+/// recorded is printed. What is returned is closed then.
+fn follow(args: &Args, store: &Path, over: Arc<AtomicBool>) -> anyhow::Result<Receiver<()>> {
     let output = match args.output {
         super::Format::Table => "table",
         super::Format::Json => "json",
     };
-    let line = ["log".into(), "--follow".into(), "--output".into(), output.into(), "--store".into(), store];
+    let line = ["--follow".into(), "--output".into(), output.into(), "--store".into(), store.into()];
+    let (done, printed) = channel();
     thread::Builder::new()
         .name("follow".to_string())
-        .spawn(move || super::main_with(&line))
+        .spawn(move || {
+            super::follow_until(&line, &over, || done.send(()).unwrap_or_default());
+            drop(done);
+        })
         .context("starting the thread that prints")?;
-    Ok(())
+    // Nothing is recorded before it is known from where to print. A thread that failed has said so.
+    printed.recv().unwrap_or_default();
+    Ok(printed)
 }

@@ -83,11 +83,11 @@ fn json(stats: &Stats, out: &mut impl Write) -> anyhow::Result<()> {
 
 fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> io::Result<()> {
     let rate_heading = if before.is_some() { "EXECS/S" } else { "" };
-    writeln!(
-        out,
+    let heading = format!(
         "{:<24} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {:>8}",
         "CONTAINER", "EXECS", "EXITS", "FAILED", "BYTES", "IGNORED", "LOST", rate_heading
-    )?;
+    );
+    writeln!(out, "{}", heading.trim_end())?;
     let mut total = ContainerStats { name: "total".to_string(), ..ContainerStats::default() };
     for one in &stats.containers {
         let earlier = before.map(|(before, secs)| {
@@ -112,10 +112,17 @@ fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> 
     let (events, size) = (grouped(stats.events), bytes(stats.store_bytes));
     writeln!(
         out,
-        "store {events} events, {size}; {} gaps, {} events lost",
+        "store {events} {}, {size}; {} {}, {} {} lost",
+        plural(stats.events, "event"),
         grouped(stats.gaps),
-        grouped(stats.lost)
+        plural(stats.gaps, "gap"),
+        grouped(stats.lost),
+        plural(stats.lost, "event")
     )
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    format!("{noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn line(one: &ContainerStats, change: Option<(u64, f64)>, out: &mut impl Write) -> io::Result<()> {
@@ -167,11 +174,12 @@ mod tests {
         table(&stats, None, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text:?}");
         assert_eq!(words[1], ["demo\\x1b[31m", "1,500", "0", "0", "2.0", "KiB", "0", "0"]);
         assert_eq!(words[2], ["b2b2b2b2b2b2", "3", "0", "0", "2.0", "KiB", "0", "0"]);
         assert_eq!(words[3][..2], ["total", "1,503"]);
         assert_eq!(text.lines().nth(4), Some("ring head     512 B of 8.0 MiB"));
-        assert_eq!(text.lines().nth(5), Some("store 3,000 events, 1.0 MiB; 1 gaps, 12 events lost"));
+        assert_eq!(text.lines().nth(5), Some("store 3,000 events, 1.0 MiB; 1 gap, 12 events lost"));
         let mut out = Vec::new();
         let earlier = Stats { containers: vec![one("a1", "", 500)], ..Stats::default() };
         table(&stats, Some((&earlier, 2.0)), &mut out).unwrap();

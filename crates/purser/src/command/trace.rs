@@ -7,6 +7,7 @@
 
 mod family;
 mod proxy;
+mod shown;
 
 use super::output;
 use crate::agent::Wake;
@@ -19,6 +20,7 @@ use event::{Body, Event, document};
 use family::Family;
 use probe::Probe;
 use proxy::Proxy;
+use shown::Shown;
 use std::io::Write;
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -46,7 +48,8 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 With a COMMAND the events go to standard error, as the command has standard output for itself,
-and the exit code is the command's own (128 and the signal's number when it was killed).
+and the exit code is the command's own (128 and the signal's number when it was killed), or as
+with a shell 127 when there is no such command and 126 when it cannot be started.
 Nothing is stored, and the rules and scope of a running agent do not matter.
 
 Examples:
@@ -73,7 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         None => Wanted::Family(Family::default()),
     };
     let printer = Printer::new(args.output, !args.command.is_empty());
-    let mut trace = Trace { pipeline, wanted, printer, wake: Wake::new()? };
+    let mut trace = Trace { pipeline, wanted, shown: Shown::default(), printer, wake: Wake::new()? };
     match args.command.split_first() {
         None => trace.until_stopped(),
         Some((program, rest)) => trace.command(Command::new(program).args(rest), program),
@@ -93,6 +96,7 @@ enum Wanted {
 struct Trace {
     pipeline: Pipeline,
     wanted: Wanted,
+    shown: Shown,
     printer: Printer,
     wake: Wake,
 }
@@ -112,7 +116,13 @@ impl Trace {
         if let Some(proxy) = &proxy {
             command.env("DOCKER_HOST", proxy.address());
         }
-        let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                super::say(&format!("purser: starting {}: {error}", program.display()));
+                return Ok(Exit::Command(cannot_start(&error)));
+            }
+        };
         let status = self.watch(&mut child, proxy.as_ref())?;
         let end = Instant::now() + LINGER;
         while Instant::now() < end {
@@ -171,12 +181,17 @@ impl Trace {
             }
             Wanted::Family(family) => family.owns(&event, name),
         };
-        if shown {
+        if shown && self.shown.fits(&event) {
             self.printer.print(Row { sequence: 0, event, container: known.map(Arc::new) })
         } else {
             Ok(())
         }
     }
+}
+
+/// What shells give for a command that is not there, and for one that cannot be started.
+fn cannot_start(error: &std::io::Error) -> u8 {
+    if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
 /// Writes rows to where this trace's output goes.

@@ -10,9 +10,12 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
-use store::{Finding, FindingKind, Report};
+use store::{Finding, FindingKind, Reader, Report};
 
+/// The end of a finding's range that stands for the whole store.
+const EVERYTHING: u64 = u64::MAX - 1;
 /// Time between two words on the progress.
 const PROGRESS: Duration = Duration::from_millis(200);
 
@@ -23,6 +26,9 @@ pub(crate) struct Args {
     /// The store's first public key, kept elsewhere: 64 hexadecimal digits, or a file with them.
     #[arg(long, value_name = "HEX|FILE")]
     key: Option<String>,
+    /// Only print the store's first public key, in the form --key takes.
+    #[arg(long, conflicts_with = "key")]
+    print_key: bool,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -32,11 +38,17 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 Without --key the store is checked against the key it came with: that shows damage and careless
+<<<<<<< HEAD
 edits, and not that somebody replaced the whole store. Works while the agent writes. Events after
 the last signature are counted and named, but a cut among them does not show.
+=======
+edits, and not that somebody replaced the whole store. So note the key once, on another machine,
+right after the first start. Works while the agent writes.
+>>>>>>> 2829546 (purser: refuse what cannot work, print what was held back, and say it clearly)
 
 Examples:
   purser verify
+  purser verify --print-key                       note this elsewhere
   purser verify --key /root/purser.key
   purser verify --store /mnt/evidence/purser -o json
 
@@ -44,6 +56,9 @@ Exit codes: 0 whole, 1 not whole or failed, 2 wrong command line or configuratio
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let store = args.place.store()?;
+    if args.print_key {
+        return print_key(&store);
+    }
     let key = args.key.as_deref().map(key).transpose()?;
     let watched = is_watched();
     let mut told: Option<Instant> = None;
@@ -70,6 +85,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         say("purser: the record is not whole");
         return Ok(Exit::Problem);
     }
+    Ok(Exit::Success)
+}
+
+fn print_key(store: &Path) -> anyhow::Result<Exit> {
+    let reader = Reader::open(store).with_context(|| format!("opening the store {}", store.display()))?;
+    let key = reader.first_key().with_context(|| {
+        format!("the store {} has no key: its file \"origin\" is missing or damaged", store.display())
+    })?;
+    let mut out = output::stdout();
+    writeln!(out, "{}", key.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
+    out.flush()?;
     Ok(Exit::Success)
 }
 
@@ -102,6 +128,7 @@ fn table(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for finding in &report.findings {
         let range = match (finding.first_sequence, finding.last_sequence) {
             (0, 0) => "no events".to_string(),
+            (_, last) if last >= EVERYTHING => "every event".to_string(),
             (first, last) if first == last => format!("event {}", grouped(first)),
             (first, last) => format!("events {} to {}", grouped(first), grouped(last)),
         };
@@ -168,7 +195,8 @@ fn document(report: &Report) -> serde_json::Value {
             "kind": word(finding.kind),
             "file": finding.file,
             "first_sequence": finding.first_sequence,
-            "last_sequence": finding.last_sequence,
+            // No number that no event has: null is "up to the end".
+            "last_sequence": (finding.last_sequence < EVERYTHING).then_some(finding.last_sequence),
             "detail": finding.detail,
         })
     };

@@ -8,11 +8,29 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 ///
 /// # Errors
 /// A sentence saying what can be written instead.
+///
+/// Moments before and behind what an event can carry become the first and the last of those.
 pub(crate) fn parse(text: &str, now: &Zoned) -> Result<u64, String> {
-    let moment = moment(text.trim(), now).ok_or_else(|| {
-        format!("{text:?} is no time; write 10m, 2h, 3d, today, 07:02, \"2026-01-31 07:02\" or 2026-01-31T07:02:11Z")
-    })?;
-    u64::try_from(moment.as_nanosecond()).map_err(|_| format!("{text:?} is before 1970"))
+    let text = text.trim();
+    let Some(moment) = moment(text, now) else {
+        // Further than the calendar reaches, as in "until for ever".
+        if is_last_year(text) {
+            return Ok(u64::MAX);
+        }
+        return Err(format!(
+            "{text:?} is no time; write 10m, 2h, 3d, today, 07:02, \"2026-01-31 07:02\" or 2026-01-31T07:02:11Z"
+        ));
+    };
+    // Events have times from 1970 to 2554; what lies outside is before or behind all of them.
+    let nanos = moment.as_nanosecond();
+    Ok(u64::try_from(nanos).unwrap_or(if nanos < 0 { 0 } else { u64::MAX }))
+}
+
+/// Whether `text` is a moment of the year 9999, the last ones of which no time zone may have.
+fn is_last_year(text: &str) -> bool {
+    let local = text.strip_suffix(['Z', 'z']).unwrap_or(text);
+    let local = local.rsplit_once('+').map_or(local, |(local, _)| local);
+    local.parse::<DateTime>().is_ok_and(|moment| moment.year() == 9_999)
 }
 
 fn moment(text: &str, now: &Zoned) -> Option<Timestamp> {
@@ -97,6 +115,22 @@ mod tests {
     }
 
     #[test]
+    fn far_moments_are_the_first_and_the_last() {
+        for early in ["1960-01-01T00:00:00Z", "1960-01-01", "30000d"] {
+            assert_eq!(parse(early, &now()).unwrap(), 0, "{early}");
+        }
+        for late in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59+02:00",
+            "9999-12-31",
+            "9999-12-31 23:59",
+            "2600-01-01",
+        ] {
+            assert_eq!(parse(late, &now()).unwrap(), u64::MAX, "{late}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_with_a_hint() {
         for text in
             ["", "10", "m", "ten minutes", "-5m", "10y", "2026-13-01", "25:00", "99999999999999999999d", "5é"]
@@ -104,6 +138,5 @@ mod tests {
             let error = parse(text, &now()).unwrap_err();
             assert!(error.contains("write 10m"), "{text}: {error}");
         }
-        assert!(parse("1960-01-01T00:00:00Z", &now()).unwrap_err().contains("before 1970"));
     }
 }

@@ -136,7 +136,8 @@ fn redaction(config: &Config) -> Result<(), Fault> {
 
 fn runtimes(config: &Config) -> Result<(), Fault> {
     let runtimes = &config.runtimes;
-    within("runtimes.request_timeout_ms", runtimes.request_timeout_ms, 10, 60_000)?;
+    let timeout_ms = u32::try_from(runtimes.request_timeout.as_millis()).unwrap_or(u32::MAX);
+    within("runtimes.request_timeout_ms", timeout_ms, 10, 60_000)?;
     for (key, path) in [
         ("docker_socket", &runtimes.docker_socket),
         ("docker_containers", &runtimes.docker_containers),

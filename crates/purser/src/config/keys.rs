@@ -39,8 +39,11 @@ pub const KEYS: &[Key] = &[
     key("rule.container", "Condition: the container's name, as a glob."),
     key("rule.image", "Condition: the container's image, as a glob."),
     key("rule.uid", "Condition: the effective user id."),
-    key("rule.executable", "Condition: the absolute path of the executable, at most 240 bytes."),
-    key("rule.argv0", "Condition: the first argument, at most 120 bytes."),
+    key(
+        "rule.executable",
+        "Condition: the absolute path of the executable, at most 240 bytes; never matches a refused exec.",
+    ),
+    key("rule.argv0", "Condition: the first argument, at most 120 bytes; never matches a refused exec."),
     key("rule.parent", "Condition: the absolute path of the parent's executable, at most 240 bytes."),
     key(
         "rule.action",

@@ -99,7 +99,12 @@ fn read(text: &str, origin: &str) -> Result<(Config, Provenance), ConfigError> {
     };
     let table = DeTable::parse(text).map_err(toml_error)?;
     let spots = Spots::find(table.get_ref()).map_err(|unknown| wrong(unknown.at, unknown.message))?;
-    let config: Config = toml::from_str(text).map_err(toml_error)?;
+    let config: Config = toml::from_str(text).map_err(|error: toml::de::Error| {
+        let key = error.span().and_then(|span| spots.at(text, span.start));
+        let message = error.message().trim().replace('\n', "; ");
+        let message = key.map_or(message.clone(), |key| format!("{key}: {message}"));
+        wrong(error.span().map_or(0, |span| span.start), message)
+    })?;
     check::check(&config).map_err(|fault| wrong(spots.offset(&fault.path), fault.message))?;
     let mut provenance = Provenance::default();
     for (path, offset) in spots.iter() {

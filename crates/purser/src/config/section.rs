@@ -6,7 +6,6 @@ use super::glob::Glob;
 use super::quantity::{Age, Size};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// `[agent]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,60 +199,4 @@ pub enum DiskFull {
 }
 
 /// `[runtimes]`: where the container runtimes are asked for names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are those of container::Sources, documented there")]
-pub struct Runtimes {
-    pub docker_socket: PathBuf,
-    pub docker_containers: PathBuf,
-    pub docker_user_sockets: Vec<PathBuf>,
-    pub podman_sockets: Vec<PathBuf>,
-    pub podman_user_sockets: Vec<PathBuf>,
-    pub podman_storage: Vec<PathBuf>,
-    pub containerd_states: Vec<PathBuf>,
-    pub containerd_sockets: Vec<PathBuf>,
-    pub runc_roots: Vec<PathBuf>,
-    pub lxc: PathBuf,
-    pub machines: PathBuf,
-    pub request_timeout_ms: u32,
-}
-
-impl Default for Runtimes {
-    fn default() -> Runtimes {
-        let sources = container::Sources::default();
-        Runtimes {
-            docker_socket: sources.docker_socket,
-            docker_containers: sources.docker_containers,
-            docker_user_sockets: sources.docker_user_sockets,
-            podman_sockets: sources.podman_sockets,
-            podman_user_sockets: sources.podman_user_sockets,
-            podman_storage: sources.podman_storage,
-            containerd_states: sources.containerd_states,
-            containerd_sockets: sources.containerd_sockets,
-            runc_roots: sources.runc_roots,
-            lxc: sources.lxc,
-            machines: sources.machines,
-            request_timeout_ms: u32::try_from(sources.request_timeout.as_millis()).unwrap_or(2_000),
-        }
-    }
-}
-
-impl Runtimes {
-    /// The same for the room that asks the runtimes.
-    pub fn sources(&self) -> container::Sources {
-        container::Sources {
-            docker_socket: self.docker_socket.clone(),
-            docker_containers: self.docker_containers.clone(),
-            docker_user_sockets: self.docker_user_sockets.clone(),
-            podman_sockets: self.podman_sockets.clone(),
-            podman_user_sockets: self.podman_user_sockets.clone(),
-            podman_storage: self.podman_storage.clone(),
-            containerd_states: self.containerd_states.clone(),
-            containerd_sockets: self.containerd_sockets.clone(),
-            runc_roots: self.runc_roots.clone(),
-            lxc: self.lxc.clone(),
-            machines: self.machines.clone(),
-            request_timeout: Duration::from_millis(u64::from(self.request_timeout_ms)),
-        }
-    }
-}
+pub type Runtimes = container::Sources;

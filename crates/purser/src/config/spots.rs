@@ -67,6 +67,16 @@ impl Spots {
         }
     }
 
+    /// The path of the value that begins at `offset`.
+    pub(super) fn at(&self, text: &str, offset: usize) -> Option<&str> {
+        let before = |span: &Range<usize>| {
+            // A key with its value right behind it, or an item of an array, which is its own place.
+            let between = text.get(span.end..offset);
+            span.start == offset || between.is_some_and(|between| between.trim() == "=")
+        };
+        self.0.iter().find(|(_, span)| before(span)).map(|(path, _)| path.as_str())
+    }
+
     /// Every path with its byte offset.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, usize)> {
         self.0.iter().map(|(path, span)| (path.as_str(), span.start))

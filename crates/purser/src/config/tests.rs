@@ -122,6 +122,22 @@ fn rules_are_checked_where_they_stand() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_names_its_key() {
+    let wrong = message("[store]\nsegment_mib = \"big\"\n");
+    assert!(wrong.starts_with("purser.toml:2:15: store.segment_mib: invalid type"), "{wrong}");
+    let wrong = message("[scope]\nnames = [\"web\", 7]\n");
+    assert!(wrong.starts_with("purser.toml:2:17: scope.names[1]: "), "{wrong}");
+    let wrong = message("[[rule]]\nname = \"a\"\nuid = \"root\"\naction = \"count\"\n");
+    assert!(wrong.starts_with("purser.toml:3:7: rule[0].uid: "), "{wrong}");
+    let wrong = message("[scope]\nnames = [\"web-[12]\"]\n");
+    assert!(wrong.starts_with("purser.toml:2:9: scope.names: \"web-[12]\" is no glob: '['"), "{wrong}");
+    let wrong = message("[[rule]]\nname = \"a\"\ncontainer = \"[\"\naction = \"count\"\n");
+    assert!(wrong.contains(":3:13: rule[0].container: ") && wrong.contains("at character 1"), "{wrong}");
+    let wrong = message("[runtimes]\nrequest_timeout_ms = 5\n");
+    assert!(wrong.contains("5 is not from 10 to 60000"), "{wrong}");
+}
+
+#[test]
 fn redaction_is_checked_where_it_stands() {
     let disable = message("[redaction]\ndisable = [\"url\", \"githb\"]\n");
     assert!(disable.starts_with("purser.toml:2:19: no built-in pattern is called \"githb\""), "{disable}");

@@ -13,6 +13,8 @@ pub const SOCKET_NAME: &str = "control.sock";
 pub const REQUEST_LIMIT: usize = 64 << 10;
 /// Longest reply line, in bytes: 10,000 containers need about 3 MiB.
 pub const REPLY_LIMIT: usize = 16 << 20;
+/// The longest time a rule may be given, in seconds: ten years.
+pub const EXPIRY_LIMIT_SECS: u64 = 3_650 * 86_400;
 
 /// What the agent is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub enum Request {
     RuleAdd {
         /// The rule.
         rule: Rule,
-        /// Seconds until it is removed again.
+        /// Seconds until it is removed again, at most [`EXPIRY_LIMIT_SECS`].
         #[serde(default)]
         expires_secs: Option<u64>,
     },

@@ -61,7 +61,7 @@ pub(crate) struct Known {
 impl Cgroups {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Cgroups> {
         let (results, answers) = sync_channel(ANSWERS_LIMIT);
-        let directory = Directory::start(config.runtimes.sources(), results)
+        let directory = Directory::start(config.runtimes.clone(), results)
             .context("starting the threads that ask the container runtimes")?;
         Ok(Cgroups {
             scope: config.scope.clone(),

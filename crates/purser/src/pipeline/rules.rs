@@ -4,7 +4,7 @@
 
 use super::Cgroups;
 use crate::config::{self, Rule};
-use crate::control::{RuleSource, RuleState};
+use crate::control::{EXPIRY_LIMIT_SECS, RuleSource, RuleState};
 use anyhow::bail;
 use event::Container;
 use probe::{Action, Probe};
@@ -57,6 +57,9 @@ impl Rules {
     ) -> anyhow::Result<()> {
         if let Err(wrong) = rule.check() {
             bail!("{}: {}", wrong.key, wrong.message);
+        }
+        if expires_after.is_some_and(|after| after.as_secs() > EXPIRY_LIMIT_SECS) {
+            bail!("a rule lasts at most {} days, or without an end", EXPIRY_LIMIT_SECS / 86_400);
         }
         let mut next = self.entries.clone();
         if let Some(old) = next.iter().position(|entry| entry.rule.name == rule.name) {

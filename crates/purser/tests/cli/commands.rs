@@ -2,7 +2,7 @@
 //! The other commands: tree, verify, export, config, doctor, the ones that need an agent, and
 //! what happens to wrong command lines.
 
-use crate::program::{bad, good, on, run};
+use crate::program::{bad, good, on, purser, run};
 use crate::record::Record;
 use serde_json::Value;
 use std::fs;
@@ -97,9 +97,19 @@ fn doctor_always_has_an_answer() {
     let states: Vec<&str> = lines.iter().map(|line| line["state"].as_str().unwrap()).collect();
     let expected = if states.contains(&"missing") { 2 } else { i32::from(states.contains(&"degraded")) };
     assert_eq!(output.status.code(), Some(expected));
-    for name in
-        ["root", "capabilities", "kernel", "BTF", "bpffs", "tracefs", "cgroups", "store", "agent", "clock"]
-    {
+    for name in [
+        "root",
+        "capabilities",
+        "kernel",
+        "BTF",
+        "bpffs",
+        "tracefs",
+        "cgroups",
+        "store",
+        "agent",
+        "clock",
+        "rule swap",
+    ] {
         assert!(lines.iter().any(|line| line["name"] == name), "no line on {name}");
     }
     for line in lines.iter().filter(|line| line["state"] != "ok") {
@@ -119,6 +129,62 @@ fn without_an_agent_the_commands_that_need_one_say_so() {
     let said =
         bad(&on(&record, &["rule", "add", "--name", "x", "--action", "ignore", "--executable", "curl"]), 2);
     assert!(said.contains("not an absolute path"), "{said}");
+}
+
+#[test]
+fn a_rule_that_could_never_work_is_refused() {
+    let record = Record::sample();
+    let add = |more: &[&str]| {
+        let base = ["rule", "add", "--name", "x", "--action", "ignore"];
+        bad(&on(&record, &[&base, more].concat()), 2)
+    };
+    let said = add(&["--container", "["]);
+    assert!(said.contains("--container: \"[\" is no glob: '[' at character 1"), "{said}");
+    let said = add(&["--image", "web:{1,2}"]);
+    assert!(said.contains("--image: ") && said.contains("at character 5"), "{said}");
+    let said = add(&["--uid", "0", "--for", "99999999999d"]);
+    assert!(said.contains("--for: 99999999999d is longer than 3650d"), "{said}");
+}
+
+#[test]
+fn the_first_key_can_be_noted_and_used() {
+    let mut record = Record::sample();
+    record.close();
+    let key = good(&on(&record, &["verify", "--print-key"]));
+    assert_eq!(key.len(), 65, "{key}");
+    assert!(good(&on(&record, &["verify", "--key", key.trim()])).ends_with("whole\n"));
+    let output = on(&record, &["verify", "--key", &"ab".repeat(32)]);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    bad(&output, 1);
+    assert!(text.contains("origin: every event: its first key is not the trusted one"), "{text}");
+    fs::remove_file(record.dir().join("origin")).unwrap();
+    let output = on(&record, &["verify"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("origin: every event: it is gone") && !text.contains("18,446"), "{text}");
+    let document: Value = serde_json::from_slice(&on(&record, &["verify", "-o", "json"]).stdout).unwrap();
+    assert_eq!(document["findings"][0]["last_sequence"], Value::Null, "{document}");
+    let said = bad(&on(&record, &["verify", "--print-key"]), 1);
+    assert!(said.contains("\"origin\" is missing or damaged"), "{said}");
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_told() {
+    let record = Record::sample();
+    for command in [&["log"][..], &["log", "-o", "json"], &["export", "--format", "csv"], &["tree"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = purser().args(command).arg("--store").arg(record.dir()).stdout(full).output().unwrap();
+        let said = bad(&output, 1);
+        assert!(said.starts_with("purser: writing to standard output: No space left"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn moments_beyond_all_events_are_taken() {
+    let record = Record::sample();
+    assert_eq!(good(&on(&record, &["log", "--since", "9999-12-31T23:59:59Z"])), "");
+    let all = good(&on(&record, &["log", "--until", "9999-12-31T23:59:59Z"]));
+    assert_eq!(all, good(&on(&record, &["log", "--since", "1960-01-01"])));
+    assert_eq!(all, good(&on(&record, &["log"])));
 }
 
 #[test]

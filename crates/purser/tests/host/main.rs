@@ -5,6 +5,7 @@
 
 mod agent; // the agent under test: started, killed, started again, stopped
 mod bad_input; // wrong users, configs, disks and arguments get a clear answer
+mod commands; // exit codes and last lines of commands that need the kernel
 mod containers; // every first process of a thousand short containers is attributed
 mod exec_modes; // every way to start or fail to start a program is seen
 mod kill9; // the agent is killed under load: nothing lost, nothing twice

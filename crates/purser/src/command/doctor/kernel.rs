@@ -52,6 +52,33 @@ pub(super) fn programs() -> Vec<Line> {
     probe::support().into_iter().map(line).collect()
 }
 
+/// Loads everything for a try, unpinned, and exchanges its rules as the agent does.
+pub(super) fn rule_swap() -> Line {
+    const RING_BYTES: u32 = 1 << 20;
+    let sizes = probe::Sizes { records: RING_BYTES, bulk: RING_BYTES };
+    let rule = probe::Rule {
+        cgroups: None,
+        // Of nobody, so that it sorts nothing out.
+        uid: Some(u32::MAX),
+        executable: None,
+        argv0: None,
+        parent: None,
+        action: probe::Action::Record,
+    };
+    let swapped = probe::Probe::load(sizes, &probe::Settings::default())
+        .and_then(|mut probe| probe.set_rules(&[rule]).and(probe.set_rules(&[])));
+    match swapped {
+        Ok(_) => Line::ok("rule swap", "works"),
+        Err(error) => Line::bad(
+            "rule swap",
+            State::Missing,
+            error.to_string(),
+            "the agent cannot start, with rules or without",
+            "see the lines on programs; run it as root",
+        ),
+    }
+}
+
 fn version(release: &str) -> Line {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     let mut next = || numbers.next().and_then(|number| number.parse::<u32>().ok());

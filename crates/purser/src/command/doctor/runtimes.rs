@@ -8,7 +8,7 @@ use container::RuntimeState;
 const CONSEQUENCE: &str = "containers have ids and no names";
 
 pub(super) fn check(config: &Config) -> Vec<Line> {
-    let found = container::detect(&config.runtimes.sources());
+    let found = container::detect(&config.runtimes);
     if found.is_empty() {
         let advice = "start one, or name its socket in [runtimes]";
         return vec![Line::bad("runtimes", State::Degraded, "none found", CONSEQUENCE, advice)];
