@@ -2,6 +2,7 @@
 //! Containers of containerd: annotations from the state directory, and image and labels from its
 //! socket when the annotations do not tell. Leaves Docker's namespace to Docker, who knows names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const TASKS: &str = "io.containerd.runtime.v2.task";
 const NAMESPACES_LIMIT: usize = 32;
 /// The namespaces that Docker and its plugins use.
 const OF_DOCKER: [&str; 2] = ["moby", "plugins.moby"];
+
+type Labels = BTreeMap<String, String>;
 
 /// One daemon, and what it can be asked by.
 #[derive(Debug)]
@@ -51,16 +54,15 @@ impl Containerd {
             Ok(told) => (told, None),
             Err(error) => (None, Some(error)),
         };
-        if rest || told.as_ref().is_some_and(|(_, info)| !info.image.is_empty()) {
-            return Found { info: told.map(|(_, info)| info), failure };
+        let (namespace, annotations) = told.unzip();
+        let told = annotations.clone().map(|labels| named_by_id(Runtime::Containerd, id, labels));
+        if rest || told.as_ref().is_some_and(|info| !info.image.is_empty()) {
+            return Found { info: told, failure };
         }
-        let namespaces = match &told {
-            Some((namespace, _)) => vec![namespace.clone()],
-            None => self.namespaces(),
-        };
-        let told = told.map(|(_, info)| info);
+        let namespaces = namespace.map_or_else(|| self.namespaces(), |namespace| vec![namespace]);
         match self.ask(&namespaces, id) {
-            Ok(found) => Found { info: found.or(told), failure },
+            Ok(Some(found)) => Found { info: Some(both(annotations.unwrap_or_default(), found)), failure },
+            Ok(None) => Found { info: told, failure },
             Err(error) => Found { info: told, failure: Some(error) },
         }
     }
@@ -70,8 +72,8 @@ impl Containerd {
         tasks.filter(|name| !OF_DOCKER.contains(&name.as_str())).collect()
     }
 
-    /// The namespace and the description by the bundle's annotations.
-    fn state(&self, id: &str) -> Result<Option<(String, Info)>, LookupError> {
+    /// The namespace and the bundle's annotations.
+    fn state(&self, id: &str) -> Result<Option<(String, Labels)>, LookupError> {
         let Some(state) = &self.state else { return Ok(None) };
         for namespace in self.namespaces() {
             let names = [TASKS, &namespace, id, "config.json"];
@@ -79,27 +81,33 @@ impl Containerd {
             let path = || state.join(TASKS).join(&namespace).join(id);
             let bundle: Bundle =
                 serde_json::from_slice(&text).map_err(|source| LookupError::Json { path: path(), source })?;
-            let labels = bundle.annotations.unwrap_or_default();
-            return Ok(Some((namespace, named_by_id(Runtime::Containerd, id, labels))));
+            return Ok(Some((namespace, bundle.annotations.unwrap_or_default())));
         }
         Ok(None)
     }
 
-    fn ask(&self, namespaces: &[String], id: &str) -> Result<Option<Info>, LookupError> {
+    fn ask(&self, namespaces: &[String], id: &str) -> Result<Option<grpc::Container>, LookupError> {
         let Some(socket) = self.socket.as_ref().filter(|socket| socket.exists()) else { return Ok(None) };
         for namespace in namespaces {
-            let Some(found) = grpc::container(socket, namespace, id, self.timeout)? else { continue };
-            let (runtime, image) = (Runtime::Containerd, Some(found.image));
-            let raw = Raw { id: found.id, runtime, name: None, image, image_id: None, labels: found.labels };
-            return Ok(Some(Info::from_raw(raw)));
+            if let Some(found) = grpc::container(socket, namespace, id, self.timeout)? {
+                return Ok(Some(found));
+            }
         }
         Ok(None)
     }
 }
 
+/// The sandbox of a pod has its names in the annotations alone, and its image in containerd alone.
+fn both(mut labels: Labels, found: grpc::Container) -> Info {
+    labels.extend(found.labels);
+    let (runtime, image) = (Runtime::Containerd, Some(found.image));
+    Info::from_raw(Raw { id: found.id, runtime, name: None, image, image_id: None, labels })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Containerd;
+    use super::{Containerd, both};
+    use crate::grpc::Container;
     use crate::lane::Ticket;
     use crate::{Runtime, Sources};
 
@@ -129,5 +137,21 @@ mod tests {
         assert_eq!(ask("d1").info, None);
         assert_eq!(ask("../default/web1").info, None);
         assert!(ask("bad").failure.is_some());
+    }
+
+    #[test]
+    fn the_sandbox_of_a_pod() {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let annotations = pairs(&[
+            ("io.kubernetes.cri.sandbox-name", "shop-7f"),
+            ("io.kubernetes.cri.sandbox-namespace", "prod"),
+            ("io.kubernetes.cri.sandbox-uid", "u-1"),
+        ]);
+        let labels = pairs(&[("app", "shop"), ("io.cri-containerd.kind", "sandbox")]);
+        let info = both(annotations, Container { id: "s1".into(), image: "pause:1".into(), labels });
+        assert_eq!((info.name.as_str(), info.image.as_str()), ("shop-7f", "pause:1"));
+        let pod = info.pod.unwrap();
+        assert_eq!((pod.name.as_str(), pod.namespace.as_str(), pod.uid.as_str()), ("shop-7f", "prod", "u-1"));
+        assert!(info.labels.contains(&("app".into(), "shop".into())));
     }
 }
