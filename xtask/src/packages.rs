@@ -18,8 +18,20 @@ pub(crate) const BUILD: &[&str] =
 /// To start the demo container.
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
-/// To test: another runtime, other kernels, a C++ compiler for the fuzzer, execsnoop as a rival.
-pub(crate) const TESTS: &[&str] = &["cpio", "g++", "libbpf-tools", "podman", "qemu-system-x86", "runc"];
+/// To test: other runtimes and kernels, a C++ compiler for the fuzzer, execsnoop as a rival, curl to speak
+/// CRI, and bpftool to look at what is in the kernel.
+pub(crate) const TESTS: &[&str] = &[
+    "bpftool",
+    "cpio",
+    "curl",
+    "g++",
+    "libbpf-tools",
+    "lxc",
+    "podman",
+    "qemu-system-x86",
+    "runc",
+    "systemd-container",
+];
 
 /// To compare speed with what the distribution has.
 pub(crate) const BENCH: &[&str] = &["auditd"];

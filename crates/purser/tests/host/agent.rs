@@ -27,6 +27,7 @@ pub(crate) const OWN_CONTAINERS: &str = "[scope]\ninclude = [\"container\"]\nnam
 pub(crate) struct Agent {
     dir: TempDir,
     store: PathBuf,
+    program: PathBuf,
     child: Option<Child>,
     starts: u32,
     /// Killed and not started again, so what it pinned in the kernel is still there.
@@ -53,7 +54,8 @@ impl Agent {
     pub(crate) fn prepare(config: &str) -> Result<Agent> {
         let dir = TempDir::with_prefix_in("agent-", temporary())?;
         let store = dir.path().join("store");
-        let agent = Agent { dir, store, child: None, starts: 0, crashed: false };
+        let program = env!("CARGO_BIN_EXE_purser").into();
+        let agent = Agent { dir, store, program, child: None, starts: 0, crashed: false };
         agent.write_config(config)?;
         Ok(agent)
     }
@@ -85,9 +87,14 @@ impl Agent {
 
     /// `purser WORD --store DIR`, ready for more arguments.
     pub(crate) fn command(&self, word: &str) -> Command {
-        let mut command = purser();
+        let mut command = Command::new(&self.program);
         command.arg(word).arg("--store").arg(self.store());
         command
+    }
+
+    /// Every later command is run by this program.
+    pub(crate) fn set_program(&mut self, program: &Path) {
+        self.program = program.to_path_buf();
     }
 
     pub(crate) fn store(&self) -> PathBuf {

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of the finished program on the real kernel with real containers. They know only the command
 //! line and the documents, never the crates inside, so that they hold whatever is rebuilt beneath.
-//! Needs root, gcc, Docker, runc, containerd, podman, busybox-static and execsnoop. One test at a time.
+//! Needs root, gcc, Docker, runc, containerd, podman, LXC, systemd-nspawn, busybox-static, execsnoop, curl
+//! and bpftool. One test at a time.
 
 mod agent; // the agent under test: started, killed, started again, stopped
 mod bad_input; // wrong users, configs, disks and arguments get a clear answer
 mod commands; // exit codes and last lines of commands that need the kernel
 mod containers; // every first process of a thousand short containers is attributed
+mod cri; // a containerd of our own, told what to do over CRI
 mod exec_modes; // every way to start or fail to start a program is seen
+mod group; // cgroups of our own
 mod kill9; // the agent is killed under load: nothing lost, nothing twice
 mod lab; // programs, image and commands that all tests use
 mod load; // numbered executions in a container, and the check of their numbers
+mod machines; // containers of LXC and systemd-nspawn
+mod pod; // a pod of containerd has its names
 mod record; // reading documents
 mod restart; // what happens while the agent is down, and a clean stop
 mod rival; // the distribution's execsnoop on the same load
 mod rules; // rules swapped under load: the counts add up
 mod taken_away; // the store directory or the pins vanish under an agent, or the agent itself
+mod upgrade; // agents of two builds take over from each other under load
 mod vm; // the exec modes on other kernels, in virtual machines
