@@ -11,26 +11,23 @@ const ENTER: &str =
     r#"while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 9; shift; done; shift; exec "$@""#;
 
 pub(crate) struct Group {
-    /// In each hierarchy: what was made, outermost first; the last is the group.
-    made: Vec<Vec<PathBuf>>,
+    /// What was not there before, in any hierarchy, outermost first: runtimes use more than those entered.
+    ours: Vec<Vec<PathBuf>>,
     groups: Vec<PathBuf>,
 }
 
 impl Group {
     /// `path` is from the root of each hierarchy.
     pub(crate) fn make(path: &Path) -> Result<Group> {
-        let mut group = Group { made: Vec::new(), groups: Vec::new() };
+        let absent = |tree: PathBuf| -> Vec<PathBuf> {
+            let mut ways: Vec<PathBuf> = path.ancestors().map(|part| tree.join(part)).collect();
+            ways.reverse();
+            ways.into_iter().filter(|way| !way.exists()).collect()
+        };
+        let mut group = Group { ours: all_trees()?.into_iter().map(absent).collect(), groups: Vec::new() };
         for tree in trees() {
-            let mut made = Vec::new();
-            let mut at = tree;
-            for name in path {
-                at.push(name);
-                if !at.exists() {
-                    fs::create_dir(&at)?;
-                    made.push(at.clone());
-                }
-            }
-            group.made.push(made);
+            let at = tree.join(path);
+            fs::create_dir_all(&at)?;
             group.groups.push(at);
         }
         Ok(group)
@@ -47,8 +44,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for made in self.made.iter().flat_map(|made| made.iter().rev()) {
-            remove(made);
+        for ours in &self.ours {
+            let mut inner = ours.iter().rev();
+            inner.next().into_iter().for_each(|leaf| remove(leaf));
+            // Others may be in these by now; then they stay.
+            inner.for_each(|group| drop(fs::remove_dir(group)));
         }
     }
 }
@@ -69,4 +69,18 @@ fn trees() -> Vec<PathBuf> {
     let found = ["pids", "systemd", "unified"].map(|name| root.join(name));
     let found: Vec<PathBuf> = found.into_iter().filter(|tree| tree.exists()).collect();
     if found.is_empty() { vec![root.to_path_buf()] } else { found }
+}
+
+/// Every hierarchy there is.
+fn all_trees() -> Result<Vec<PathBuf>> {
+    let root = Path::new("/sys/fs/cgroup");
+    let mut trees = vec![root.to_path_buf()];
+    for entry in fs::read_dir(root)? {
+        let tree = entry?.path();
+        // Links such as cpu,cpuacct lead to trees that are in the list already.
+        if tree.join("cgroup.procs").exists() && !tree.is_symlink() {
+            trees.push(tree);
+        }
+    }
+    Ok(trees)
 }
