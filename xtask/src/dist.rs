@@ -17,26 +17,37 @@ use crate::setup::{self, Level};
 const SIZE_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 const SHELLS: [(&str, &str); 3] = [("bash", "purser.bash"), ("zsh", "_purser"), ("fish", "purser.fish")];
 
-/// The functions through which glibc loads modules of the host, which has another glibc. That
-/// `fork` keeps `__nss_database_get` in the file is harmless as long as none of these is there.
-const FORBIDDEN_SYMBOLS: [&str; 16] = [
-    "getaddrinfo",
-    "getnameinfo",
-    "gethostbyname",
-    "gethostbyname_r",
+/// Functions of glibc that load modules of the host, which has another glibc, and that nobody of ours replaces.
+const FORBIDDEN: [&str; 11] = [
     "gethostbyaddr",
+    "gethostbyname_r",
     "getservbyname",
     "getservbyport",
     "getpwnam",
-    "getpwnam_r",
     "getpwuid",
-    "getpwuid_r",
     "getgrnam_r",
     "getgrgid_r",
     "getgrouplist",
     "initgroups",
     "iconv_open",
 ];
+
+/// Those that `crates/names` replaces. glibc's own are weak, or bring one of `BROUGHT_ALONG`.
+const REPLACED: [&str; 10] = [
+    "dladdr",
+    "dlclose",
+    "dlerror",
+    "dlopen",
+    "dlsym",
+    "getaddrinfo",
+    "gethostbyname",
+    "getnameinfo",
+    "getpwnam_r",
+    "getpwuid_r",
+];
+
+/// What glibc's look-up of hosts and users consists of, and what loads modules for it.
+const BROUGHT_ALONG: [&str; 2] = ["__nss_", "_nss_"];
 
 pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
     crate::options::Options::new(args).finish_empty()?;
@@ -71,14 +82,27 @@ fn refuse_symbols(file: &Path) -> Result<()> {
     if !symbols.contains(" main") {
         bail!("{} has no symbols to check", file.display());
     }
-    let names = symbols.lines().filter_map(|line| line.split_whitespace().last());
-    if let Some(found) = names.into_iter().find(|name| FORBIDDEN_SYMBOLS.contains(name)) {
+    if let Some(found) = foreign_lookup(&symbols) {
         bail!(
             "glibc's name service is linked in ({found}): on hosts with modules in nsswitch.conf the \
-             program would abort; find who calls it"
+             program would abort; find who calls it, and whether `use names as _;` is still there"
         );
     }
     Ok(())
+}
+
+/// The first function of glibc's name service or loader in the output of `nm`, lines of `ADDRESS TYPE NAME`.
+fn foreign_lookup(symbols: &str) -> Option<&str> {
+    symbols.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().rev();
+        let (name, kind) = (words.next()?, words.next()?);
+        // Only what has an address is in the file.
+        words.next()?;
+        let forbidden = FORBIDDEN.contains(&name)
+            || BROUGHT_ALONG.iter().any(|start| name.starts_with(start))
+            || kind == "W" && REPLACED.contains(&name);
+        forbidden.then_some(name)
+    })
 }
 
 fn refuse_libraries(file: &Path) -> Result<()> {
@@ -127,7 +151,23 @@ fn write_completions(purser: &Path, dist: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::linked_to;
+    use super::{foreign_lookup, linked_to};
+
+    #[test]
+    fn tells_our_lookup_from_glibcs() {
+        let ours = "0000000000001000 T main\n0000000000002000 T getaddrinfo\n0000000000003000 T dlopen\n\
+                             w __nss_database_fork_subprocess\n                 U __nss_lookup\n                 w getpwuid_r\n";
+        assert_eq!(foreign_lookup(ours), None);
+        for (line, name) in [
+            ("0000000000005000 T getservbyname", "getservbyname"),
+            ("0000000000005000 W getpwuid_r", "getpwuid_r"),
+            ("0000000000005000 W dlopen", "dlopen"),
+            ("0000000000005000 t _nss_files_gethostbyname4_r", "_nss_files_gethostbyname4_r"),
+            ("0000000000005000 T __nss_database_get", "__nss_database_get"),
+        ] {
+            assert_eq!(foreign_lookup(&format!("{ours}{line}\n")), Some(name));
+        }
+    }
 
     #[test]
     fn sees_an_interpreter_and_a_library() {

@@ -12,5 +12,8 @@ mod exit;
 mod pipeline;
 mod table;
 
+// Not called here: it puts its functions in place of glibc's, for everything that is linked in.
+use names as _;
+
 pub use command::main;
 pub use exit::Exit;
