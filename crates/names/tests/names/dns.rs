@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::server::{A, AAAA, ALIAS, Asked, Server, add, free_address, wire};
 
-/// Every server of these tests listens here, on addresses of its own.
-const PORT: u16 = 45_353;
+/// Every server of these tests listens here, on an address of its own; below the ports the kernel gives away.
+const PORT: u16 = 15_353;
 /// Nothing that is silent on purpose is waited for longer.
 const QUICK: &str = "options timeout:1 attempts:1\n";
 
