@@ -18,7 +18,6 @@ fn check(path: &[u8]) {
         let cgroup = Cgroup {
             path,
             pid_ns_differs_from_host: namespaces & 1 != 0,
-            mnt_ns_differs_from_host: namespaces & 2 != 0,
         };
         if let Some(found) = identify(&cgroup) {
             assert!(!found.id.is_empty(), "a container without an id");

@@ -14,8 +14,6 @@ pub struct Cgroup<'a> {
     pub path: &'a [u8],
     /// Whether its tasks live in another pid namespace than the host's.
     pub pid_ns_differs_from_host: bool,
-    /// Whether its tasks live in another mount namespace than the host's.
-    pub mnt_ns_differs_from_host: bool,
 }
 
 /// A container, as far as its cgroup tells.
@@ -278,7 +276,7 @@ fn pod_uid(name: &[u8]) -> Option<String> {
 fn by_namespace(cgroup: &Cgroup<'_>, leaf_is_pod: bool) -> Option<(String, Runtime)> {
     let mut all = names(cgroup.path);
     if let (Some(b"default" | b"k8s.io"), Some(id), None) = (all.next(), all.next(), all.next())
-        && (cgroup.pid_ns_differs_from_host || cgroup.mnt_ns_differs_from_host)
+        && cgroup.pid_ns_differs_from_host
         && !is_unit(id)
     {
         return Some((unit::id(id)?, Runtime::Containerd));

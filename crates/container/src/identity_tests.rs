@@ -14,20 +14,12 @@ fn fill(path: &str) -> String {
 
 fn plain(path: &str) -> Option<Identity> {
     let path = fill(path);
-    identify(&Cgroup {
-        path: path.as_bytes(),
-        pid_ns_differs_from_host: false,
-        mnt_ns_differs_from_host: false,
-    })
+    identify(&Cgroup { path: path.as_bytes(), pid_ns_differs_from_host: false })
 }
 
 fn hinted(path: &str) -> Option<Identity> {
     let path = fill(path);
-    identify(&Cgroup {
-        path: path.as_bytes(),
-        pid_ns_differs_from_host: true,
-        mnt_ns_differs_from_host: true,
-    })
+    identify(&Cgroup { path: path.as_bytes(), pid_ns_differs_from_host: true })
 }
 
 /// The path is this container, whether its namespaces differ or not.
@@ -236,10 +228,7 @@ fn hostile_paths() {
             assert!(!matches!(found.id.as_str(), "" | "." | ".."), "{path} gave {:?}", found.id);
         }
     }
-    let id = |path: &[u8]| {
-        identify(&Cgroup { path, pid_ns_differs_from_host: true, mnt_ns_differs_from_host: true })
-            .map(|f| f.id)
-    };
+    let id = |path: &[u8]| identify(&Cgroup { path, pid_ns_differs_from_host: true }).map(|f| f.id);
     assert_eq!(id(b"/lxc/a\nb").unwrap(), "a\nb");
     assert_eq!(id(b"/lxc/\xff").unwrap(), r"\xff");
     assert_eq!(id(&[b"/".as_slice(), &[b'x'; 100_000]].concat()), None);
@@ -285,8 +274,7 @@ fn any_bytes() {
             }
         }
         let pid = next() % 2 == 0;
-        let found =
-            identify(&Cgroup { path: &path, pid_ns_differs_from_host: pid, mnt_ns_differs_from_host: !pid });
+        let found = identify(&Cgroup { path: &path, pid_ns_differs_from_host: pid });
         if let Some(found) = found {
             assert!(!found.id.is_empty() && found.id.len() <= 4 * 255, "{path:?}");
             assert!(found.id != "." && found.id != ".." && !found.id.contains('/'), "{path:?}");

@@ -26,13 +26,11 @@ enum bpf_map_type_used {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
-	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
 #define BPF_F_NO_PREALLOC 1
-#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -63,12 +61,15 @@ struct qstr { __u32 len; const unsigned char *name; };
 struct super_block { unsigned long s_magic; };
 struct inode { unsigned int i_nlink; struct super_block *i_sb; };
 struct hlist_bl_node { struct hlist_bl_node **pprev; };
+union shortname_store { unsigned char string[40]; };
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
 	struct hlist_bl_node d_hash;
+	union shortname_store d_shortname;
 };
+struct dentry___before_6_14 { unsigned char d_iname[32]; };
 struct vfsmount { struct dentry *mnt_root; };
 struct mount {
 	struct mount *mnt_parent;

@@ -237,10 +237,9 @@ static __noinline __u32 file_flags(__u64 file_address)
 	else if (READ(inode, i_nlink) == 0 || !READ(dentry, d_hash.pprev))
 		flags |= FLAG_DELETED;
 	if (magic == OVERLAYFS_MAGIC && bpf_core_field_exists(struct ovl_inode, __upperdentry)) {
-		struct ovl_inode *overlay = (void *)inode -
-			bpf_core_field_offset(struct ovl_inode, vfs_inode);
+		__u64 overlay = (__u64)inode - bpf_core_field_offset(struct ovl_inode, vfs_inode);
 
-		if (BPF_CORE_READ(overlay, __upperdentry))
+		if (READ_WORD(overlay + bpf_core_field_offset(struct ovl_inode, __upperdentry)))
 			flags |= FLAG_UPPER_LAYER;
 	}
 	return flags;

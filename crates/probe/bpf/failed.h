@@ -78,6 +78,7 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	struct settings *set_by;
 	struct rule_query query = {};
 	struct cgroup_state *cgroup;
+	struct process_key itself;
 	struct process *process;
 	struct call call;
 	long error = context->ret;
@@ -86,9 +87,6 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	__u64 key;
 	__u32 at;
 
-	/* This comes after every exec; most of them succeed. */
-	if (error >= 0)
-		return 0;
 	scratch = scratch_for(SCRATCH_FAILED);
 	set_by = settings_now();
 	if (!scratch || !set_by || !set_by->failed)
@@ -99,11 +97,12 @@ int capture_failed(struct trace_event_raw_sys_exit *context)
 	/* The kernel fills only the lower half of the number; the rest is what lay there. */
 	if (!read_call(task, (int)context->id, &call) || call.flags & AT_EXECVE_CHECK)
 		return 0;
-	process = bpf_task_storage_get(&processes, task->group_leader, 0, 0);
-	start_record(scratch, KIND_EXEC_FAILED, task, key, process);
+	itself = key_of(task);
+	process = bpf_map_lookup_elem(&processes, &itself);
+	start_record(scratch, KIND_EXEC_FAILED, task, key, process ? &process->started_by : 0);
 	query.cgroup = key;
 	query.uid = scratch->head.euid;
-	query.parent = process;
+	query.parent = itself;
 	verdict = judge(&query);
 	if (cgroup && verdict != VERDICT_IGNORE)
 		__sync_fetch_and_add(&cgroup->failed, 1);

@@ -8,6 +8,7 @@
 
 #define PATH_NAMES 512
 #define NAME_BYTES 256
+#define SHORT_NAME 40
 #define PATH_BYTES 4096
 
 struct walk {
@@ -21,6 +22,37 @@ struct walk {
 	__u32 done;
 };
 
+/* Where a dentry keeps a name that is short, which most are. */
+static __always_inline __u64 short_name(struct dentry *dentry)
+{
+	if (bpf_core_field_exists(dentry->d_shortname))
+		return (__u64)dentry + bpf_core_field_offset(struct dentry, d_shortname);
+	return (__u64)dentry + bpf_core_field_offset(struct dentry___before_6_14, d_iname);
+}
+
+/* Copies a name with its NUL to data[at], returns its length with that; 0 if it cannot. */
+static __always_inline long put_name(char *data, __u32 at, struct dentry *dentry)
+{
+	__u64 name = (__u64)READ(dentry, d_name.name);
+	__u64 length;
+
+	if (!bpf_ksym_exists(bpf_rdonly_cast) || name != short_name(dentry))
+		goto any;
+	length = HELD(READ(dentry, d_name.len));
+	if (length >= SHORT_NAME)
+		goto any;
+	for (int byte = 0; byte < SHORT_NAME; byte += sizeof(__u64)) {
+		*(__u64 *)(data + WITHIN(at) + byte) = READ_WORD(name + byte);
+		if (length < byte + sizeof(__u64))
+			break;
+	}
+	*(data + WITHIN(at) + length) = 0;
+	return length + 1;
+any:
+	length = bpf_probe_read_kernel_str(data + WITHIN(at), NAME_BYTES, (void *)name);
+	return length;
+}
+
 static long walk_name(__u64 index, void *context)
 {
 	struct walk *walk = context;
@@ -28,7 +60,6 @@ static long walk_name(__u64 index, void *context)
 	struct mount *here = walk->mount;
 	struct vfsmount *mount = (void *)here + bpf_core_field_offset(struct mount, mnt);
 	struct dentry *parent;
-	const unsigned char *name;
 	__u32 at = walk->at;
 	long length;
 
@@ -46,8 +77,7 @@ static long walk_name(__u64 index, void *context)
 	}
 	if (at >= walk->limit || at >= SCRATCH_DATA)
 		return 1;
-	name = READ(dentry, d_name.name);
-	length = bpf_probe_read_kernel_str(walk->data + WITHIN(at), NAME_BYTES, name);
+	length = put_name(walk->data, at, dentry);
 	if (length <= 0)
 		return 1;
 	walk->at = at + length;

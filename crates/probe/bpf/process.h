@@ -129,13 +129,22 @@ static __always_inline struct cgroup_state *cgroup_state(struct task_struct *tas
 /* The number of `pid` in its own namespace. */
 static __always_inline __u32 number_inside(struct pid *pid)
 {
-	__u32 level = READ(pid, level);
-	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-		     level * bpf_core_type_size(struct upid);
-	int number = 0;
+	struct upid *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			    READ(pid, level) * bpf_core_type_size(struct upid);
 
-	bpf_core_read(&number, sizeof(number), &((struct upid *)upid)->nr);
-	return number;
+	return READ(upid, nr);
+}
+
+static __always_inline struct process_key key_of(struct task_struct *task)
+{
+	struct task_struct *leader = task->group_leader;
+
+	return (struct process_key){ .start = leader->start_boottime, .pid = leader->pid };
+}
+
+static __always_inline bool is_same(struct process_key *one, struct process_key *other)
+{
+	return one->start == other->start && one->pid == other->pid;
 }
 
 static __always_inline __u32 tty_of(struct signal_struct *signal)
@@ -157,7 +166,6 @@ static __noinline int fill_head(struct scratch *scratch, __u64 task_address, __u
 	struct signal_struct *signal = READ(task, signal);
 	struct cred *cred = READ(task, cred);
 	struct pid *session = READ(signal, pids[PIDTYPE_SID]);
-	int session_number = 0;
 
 	if (!scratch)
 		return 0;
@@ -177,9 +185,8 @@ static __noinline int fill_head(struct scratch *scratch, __u64 task_address, __u
 	head->egid = READ(cred, egid.val);
 	head->login_uid = bpf_core_field_exists(task->loginuid) ?
 			  READ(task, loginuid.val) : ~0u;
-	bpf_core_read(&session_number, sizeof(session_number), &session->numbers[0].nr);
-	head->session = session_number;
-	bpf_core_read(&head->capabilities, sizeof(head->capabilities), &cred->cap_effective);
+	head->session = READ(session, numbers[0].nr);
+	head->capabilities = READ_WORD((__u64)cred + bpf_core_field_offset(cred->cap_effective));
 	head->tty = tty_of(signal);
 	head->flags = 0;
 	return 0;
@@ -187,12 +194,12 @@ static __noinline int fill_head(struct scratch *scratch, __u64 task_address, __u
 
 static __always_inline void start_record(struct scratch *scratch, __u8 kind,
 					 struct task_struct *task, __u64 cgroup,
-					 struct process *process)
+					 struct process_key *ancestor)
 {
 	fill_head(scratch, address_of(task), cgroup);
 	scratch->head.kind = kind;
-	scratch->head.ancestor_pid = process ? process->ancestor_pid : 0;
-	scratch->head.ancestor_start = process ? process->ancestor_start : 0;
+	scratch->head.ancestor_pid = ancestor ? ancestor->pid : 0;
+	scratch->head.ancestor_start = ancestor ? ancestor->start : 0;
 }
 
 static __noinline int fill_namespaces(struct scratch *scratch, __u64 task_address)
@@ -200,17 +207,15 @@ static __noinline int fill_namespaces(struct scratch *scratch, __u64 task_addres
 	struct task_struct *task = (void *)task_address;
 	struct nsproxy *spaces = READ(task, nsproxy);
 	struct pid *pid = READ(task, thread_pid);
-	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-		     READ(pid, level) * bpf_core_type_size(struct upid);
-	struct pid_namespace *pid_space = 0;
+	struct upid *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			    READ(pid, level) * bpf_core_type_size(struct upid);
 	__u32 *inodes;
 
 	if (!scratch)
 		return 0;
 	inodes = scratch->exec.namespaces;
-	bpf_core_read(&pid_space, sizeof(pid_space), &((struct upid *)upid)->ns);
 	inodes[0] = READ(spaces, mnt_ns, ns.inum);
-	inodes[1] = READ(pid_space, ns.inum);
+	inodes[1] = READ(upid, ns, ns.inum);
 	inodes[2] = READ(spaces, net_ns, ns.inum);
 	inodes[3] = READ(spaces, uts_ns, ns.inum);
 	inodes[4] = READ(spaces, ipc_ns, ns.inum);

@@ -23,4 +23,11 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 		value;                                                                     \
 	})
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+/* Stands for 8 bytes anywhere: a kernel type that begins with a plain number. */
+struct timespec64 { long long tv_sec; };
+#pragma clang attribute pop
+
+#define READ_WORD(address) READ((struct timespec64 *)(address), tv_sec)
+
 #endif

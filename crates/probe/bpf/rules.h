@@ -12,9 +12,8 @@ struct rule_query {
 	__u32 uid;
 	char *executable;	/* in a scratch's data; 0 when not known */
 	__u32 executable_length;
-	char *argv0;
-	__u32 argv0_length;
-	struct process *parent;
+	struct mm_struct *mm;	/* where argv[0] is; 0 when not known */
+	struct process_key parent;
 };
 
 static __always_inline void clear_key(struct rule_key *key, __u32 field)
@@ -54,6 +53,26 @@ static __always_inline __u64 rules_of_text(void *set, struct rule_key *key, __u3
 	return value ? value->mask : 0;
 }
 
+static __always_inline __u64 rules_of_argv0(void *set, struct rule_key *key, struct mm_struct *mm)
+{
+	char argv0[128];
+	long length;
+
+	if (!mm)
+		return 0;
+	length = bpf_probe_read_user_str(argv0, sizeof(argv0), (void *)READ(mm, arg_start));
+	return length > 0 ? rules_of_text(set, key, RULE_ARGV0, argv0, length - 1) : 0;
+}
+
+static __always_inline __u64 rules_of_parent(void *set, struct rule_key *key,
+					     struct process_key *parent)
+{
+	struct process *process = bpf_map_lookup_elem(&processes, parent);
+
+	return process ? rules_of_text(set, key, RULE_PARENT, process->path,
+				       process->path_length) : 0;
+}
+
 /* The place of the one bit that is set. */
 static __always_inline __u32 place_of(__u64 bit)
 {
@@ -72,14 +91,19 @@ enum verdict {
 static __always_inline enum verdict judge(struct rule_query *query)
 {
 	__u32 zero = 0;
-	void *set = bpf_map_lookup_elem(&rule_sets, &zero);
-	struct rule_key *key = bpf_map_lookup_elem(&rule_keys, &zero);
+	__u32 *rules = bpf_map_lookup_elem(&has_rules, &zero);
 	struct rule_value *header;
+	struct rule_key *key;
 	__u64 left, bit;
 	__u64 *hits;
 	__u32 slot;
+	void *set;
 
-	if (!set || !key || !query)
+	if (!rules || !*rules)
+		return VERDICT_RECORD;
+	set = bpf_map_lookup_elem(&rule_sets, &zero);
+	key = bpf_map_lookup_elem(&rule_keys, &zero);
+	if (!set || !key)
 		return VERDICT_RECORD;
 	clear_key(key, RULE_HEADER);
 	header = bpf_map_lookup_elem(set, key);
@@ -94,12 +118,9 @@ static __always_inline enum verdict judge(struct rule_query *query)
 		left &= header->any[2] | rules_of_text(set, key, RULE_EXECUTABLE, query->executable,
 						       query->executable_length);
 	if (left & ~header->any[3])
-		left &= header->any[3] | rules_of_text(set, key, RULE_ARGV0, query->argv0,
-						       query->argv0_length);
+		left &= header->any[3] | rules_of_argv0(set, key, query->mm);
 	if (left & ~header->any[4])
-		left &= header->any[4] | (query->parent ?
-			rules_of_text(set, key, RULE_PARENT, query->parent->path,
-				      query->parent->path_length) : 0);
+		left &= header->any[4] | rules_of_parent(set, key, &query->parent);
 	if (!left)
 		return VERDICT_RECORD;
 	bit = left & -left;

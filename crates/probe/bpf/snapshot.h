@@ -15,6 +15,7 @@ int snapshot(struct bpf_iter__task *context)
 	struct scratch *scratch = scratch_for(SCRATCH_SNAPSHOT);
 	struct settings *set_by = settings_now();
 	struct cgroup_state *cgroup;
+	struct process_key itself;
 	struct process *process;
 	struct mm_struct *mm;
 	struct file *file;
@@ -29,13 +30,10 @@ int snapshot(struct bpf_iter__task *context)
 	cgroup = cgroup_state(task, set_by, &key);
 	if (cgroup && cgroup->scope == SCOPE_OUT)
 		return 0;
-	process = bpf_task_storage_get(&processes, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!process) {
-		no_state();
-		return 0;
-	}
+	itself = key_of(task);
+	process = bpf_map_lookup_elem(&processes, &itself);
 	/* It executed since the programs were attached: its own record says more. */
-	if (process->state != PROCESS_FORKED)
+	if (process && is_same(&process->started_by, &itself))
 		return 0;
 	start_record(scratch, KIND_RUNNING, task, key, 0);
 	scratch->head.sequence = 0;
@@ -64,7 +62,7 @@ int snapshot(struct bpf_iter__task *context)
 		return 0;
 	if (bpf_seq_write(context->meta->seq, scratch, scratch->head.length))
 		return 0;
-	remember(process, scratch, PROCESS_RECORDED);
+	remember(process, scratch, &itself, 0);
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #define PURSER_WIRE_H
 
 /* Change it with any change below: a newer purser adopts running programs of its own version. */
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
 enum record_kind {
 	KIND_EXEC = 1,
@@ -169,7 +169,6 @@ struct bulk_head {
 #define OFF_SET_V1 0
 #define OFF_SET_FAILED 4
 #define OFF_SET_ENV_COUNT 8
-#define OFF_SET_SELF 12
 #define OFF_SET_ENV_PREFIX 16
 #define OFF_SET_ENV_MASK 144
 #define SETTINGS_SIZE 272
@@ -178,7 +177,7 @@ struct settings {
 	unsigned int v1;		/* cgroup v1 or hybrid: prefer the v1 controllers */
 	unsigned int failed;		/* report refused execs */
 	unsigned int env_count;
-	unsigned int self;		/* the agent's own pid; no program reads it yet */
+	unsigned int pad;
 	unsigned long long env_prefix[ENV_NAMES]; /* first bytes of "NAME=" */
 	unsigned long long env_mask[ENV_NAMES];
 };
@@ -195,16 +194,14 @@ struct settings {
 #define OFF_CG_EXECS 16
 #define OFF_CG_EXITS 24
 #define OFF_CG_FAILED 32
-#define OFF_CG_FORKS 40
-#define OFF_CG_BYTES 48
-#define OFF_CG_LOST 56
-#define OFF_CG_SUPPRESSED 64
-#define OFF_CG_PATH_LENGTH 72
-#define OFF_CG_PATH 80
-#define CGROUP_SIZE 592
+#define OFF_CG_BYTES 40
+#define OFF_CG_LOST 48
+#define OFF_CG_SUPPRESSED 56
+#define OFF_CG_PATH_LENGTH 64
+#define OFF_CG_PATH 72
+#define CGROUP_SIZE 584
 
 #define HINT_PID_NS 1	/* first seen task was in a pid namespace of its own */
-#define HINT_MNT_NS 2	/* not set by any program yet */
 
 struct cgroup_state {
 	unsigned int scope;
@@ -213,7 +210,6 @@ struct cgroup_state {
 	unsigned long long execs;
 	unsigned long long exits;
 	unsigned long long failed;
-	unsigned long long forks;
 	unsigned long long bytes;
 	unsigned long long lost;
 	unsigned long long suppressed;	/* by rules */
@@ -320,7 +316,6 @@ AT(PART, bulk_head, part);
 AT(SET_V1, settings, v1);
 AT(SET_FAILED, settings, failed);
 AT(SET_ENV_COUNT, settings, env_count);
-AT(SET_SELF, settings, self);
 AT(SET_ENV_PREFIX, settings, env_prefix);
 AT(SET_ENV_MASK, settings, env_mask);
 AT(CG_SCOPE, cgroup_state, scope);
@@ -329,7 +324,6 @@ AT(CG_GONE_NS, cgroup_state, gone_ns);
 AT(CG_EXECS, cgroup_state, execs);
 AT(CG_EXITS, cgroup_state, exits);
 AT(CG_FAILED, cgroup_state, failed);
-AT(CG_FORKS, cgroup_state, forks);
 AT(CG_BYTES, cgroup_state, bytes);
 AT(CG_LOST, cgroup_state, lost);
 AT(CG_SUPPRESSED, cgroup_state, suppressed);

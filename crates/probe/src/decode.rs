@@ -170,6 +170,9 @@ pub(crate) fn path(names: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{DecodeError, decode, decode_bulk, path};
+    use crate::wire::WIRE_VERSION;
+
+    const VERSION: u8 = WIRE_VERSION as u8;
 
     #[test]
     fn joins_names_from_the_root() {
@@ -184,10 +187,10 @@ mod tests {
     fn refuses_what_is_no_record() {
         assert_eq!(decode(&[]), Err(DecodeError::Short { length: 0, part: "kind" }));
         assert_eq!(decode(&[1, 9]), Err(DecodeError::Version(9)));
-        assert_eq!(decode(&[1, 1, 0]), Err(DecodeError::Short { length: 3, part: "head" }));
+        assert_eq!(decode(&[1, VERSION, 0]), Err(DecodeError::Short { length: 3, part: "head" }));
         assert_eq!(decode(&[77; 2]), Err(DecodeError::Version(77)));
         let mut unknown = [0; 200];
-        (unknown[0], unknown[1]) = (77, 1);
+        (unknown[0], unknown[1]) = (77, VERSION);
         assert_eq!(decode(&unknown), Err(DecodeError::Kind(77)));
         assert_eq!(decode_bulk(&unknown), Err(DecodeError::Kind(77)));
     }
@@ -196,7 +199,7 @@ mod tests {
     fn lengths_past_the_end_are_errors() {
         for kind in 1..=4 {
             let mut bytes = [0xff; 256];
-            (bytes[0], bytes[1]) = (kind, 1);
+            (bytes[0], bytes[1]) = (kind, VERSION);
             assert!(matches!(decode(&bytes), Err(DecodeError::Short { length: 256, .. })));
         }
     }

@@ -120,7 +120,7 @@ impl Probe {
     /// What an earlier agent decided about cgroups is open again: this one may have another scope.
     fn reopen_scopes(&self) -> Result<(), ProbeError> {
         let keys: Vec<u64> = map(&self.maps, "cgroups")?.keys().filter_map(|key| u64_at(&key, 0)).collect();
-        keys.into_iter().try_for_each(|key| self.set_scope(key, Scope::Unknown))
+        keys.into_iter().try_for_each(|key| self.set_scope(key, Scope::Unknown, false))
     }
 
     /// Names these rings: positions kept for others mean nothing here.
@@ -168,14 +168,17 @@ impl Probe {
     }
 
     /// Decides whether a cgroup's events are wanted. Done by a program, in place, because its
-    /// counters move at the same time.
-    pub fn set_scope(&self, key: u64, scope: Scope) -> Result<(), ProbeError> {
+    /// counters move at the same time. A decision against a cgroup that was made without knowing
+    /// that its tasks have a pid namespace (`inside`) is not taken when they have one by now.
+    pub fn set_scope(&self, key: u64, scope: Scope, inside: bool) -> Result<(), ProbeError> {
         let scope = match scope {
             Scope::Unknown => 0,
-            Scope::In => SCOPE_IN as u64,
-            Scope::Out => SCOPE_OUT as u64,
+            Scope::In => SCOPE_IN as u32,
+            Scope::Out => SCOPE_OUT as u32,
         };
-        let mut call = [key.to_ne_bytes(), scope.to_ne_bytes()].concat();
+        let hints = if inside { HINT_PID_NS as u32 } else { 0 };
+        let mut call = key.to_ne_bytes().to_vec();
+        call.extend([scope.to_ne_bytes(), hints.to_ne_bytes()].concat());
         let programs = &mut self.loaded.object.progs_mut();
         let program = programs.find(|program| program.name() == object::SET_SCOPE);
         let program = program.ok_or_else(|| ProbeError::NoMap(object::SET_SCOPE.to_string()))?;
@@ -237,13 +240,25 @@ impl Probe {
             set.update(&key, &value, MapFlags::ANY)
                 .map_err(|source| ProbeError::Map { map: "rules", source })?;
         }
+        // Looked at before the set, so it says "yes" for as long as either set has rules.
+        if !rules.is_empty() {
+            self.ask_rules(true)?;
+        }
         // The kernel returns when no program uses the old set any more.
         let fd = set.as_fd().as_raw_fd().to_ne_bytes();
         update(&self.maps, "rule_sets", &0u32.to_ne_bytes(), &fd)?;
+        if rules.is_empty() {
+            self.ask_rules(false)?;
+        }
         let hits = self.rule_hits()?;
         self.rules_base = base;
         self.rule_set = Some(set);
         Ok(hits)
+    }
+
+    /// Whether the programs look at the rule set at all.
+    fn ask_rules(&self, ask: bool) -> Result<(), ProbeError> {
+        update(&self.maps, "has_rules", &0u32.to_ne_bytes(), &u32::from(ask).to_ne_bytes())
     }
 
     /// Adds a cgroup to the rules in force: bit N of `mask` says that rule N's conditions on

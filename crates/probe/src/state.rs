@@ -22,7 +22,6 @@ impl Settings {
         let mut bytes = vec![0; SETTINGS_SIZE];
         put(&mut bytes, OFF_SET_V1, &u32::from(self.v1).to_ne_bytes());
         put(&mut bytes, OFF_SET_FAILED, &u32::from(self.failed).to_ne_bytes());
-        put(&mut bytes, OFF_SET_SELF, &std::process::id().to_ne_bytes());
         let names = self.env.iter().take(ENV_NAMES);
         put(&mut bytes, OFF_SET_ENV_COUNT, &(names.len() as u32).to_ne_bytes());
         for (index, name) in names.enumerate() {
@@ -55,8 +54,6 @@ pub struct Cgroup {
     pub path: Vec<u8>,
     /// The first task seen was in a pid namespace of its own.
     pub own_pid_namespace: bool,
-    /// The first task seen was in a mount namespace of its own.
-    pub own_mount_namespace: bool,
     /// Boot clock of its removal, nanoseconds; 0 while it exists.
     pub gone_ns: u64,
     /// Programs started.
@@ -65,8 +62,6 @@ pub struct Cgroup {
     pub exits: u64,
     /// Refused starts.
     pub failed: u64,
-    /// New processes.
-    pub forks: u64,
     /// Bytes of records.
     pub bytes: u64,
     /// Records that did not fit the ring.
@@ -82,12 +77,10 @@ impl Cgroup {
         Some(Cgroup {
             path: path(bytes.get(OFF_CG_PATH..)?.get(..length)?),
             own_pid_namespace: hints & HINT_PID_NS != 0,
-            own_mount_namespace: hints & HINT_MNT_NS != 0,
             gone_ns: u64_at(bytes, OFF_CG_GONE_NS)?,
             execs: u64_at(bytes, OFF_CG_EXECS)?,
             exits: u64_at(bytes, OFF_CG_EXITS)?,
             failed: u64_at(bytes, OFF_CG_FAILED)?,
-            forks: u64_at(bytes, OFF_CG_FORKS)?,
             bytes: u64_at(bytes, OFF_CG_BYTES)?,
             lost: u64_at(bytes, OFF_CG_LOST)?,
             suppressed: u64_at(bytes, OFF_CG_SUPPRESSED)?,
@@ -140,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_claims_too_long_a_path_is_none() {
-        let mut bytes = vec![0; 592];
+        let mut bytes = vec![0; 584];
         bytes[OFF_CG_PATH..OFF_CG_PATH + 4].copy_from_slice(b"b\0a\0");
         bytes[OFF_CG_PATH_LENGTH] = 4;
         assert_eq!(Cgroup::from_bytes(&bytes).map(|cgroup| cgroup.path), Some(b"/a/b".to_vec()));

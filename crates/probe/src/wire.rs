@@ -11,7 +11,7 @@ macro_rules! wire {
 }
 
 wire! {
-    WIRE_VERSION = 1;
+    WIRE_VERSION = 2;
     OFF_KIND = 0;
     OFF_VERSION = 1;
     OFF_CPU = 2;
@@ -65,7 +65,6 @@ wire! {
     OFF_SET_V1 = 0;
     OFF_SET_FAILED = 4;
     OFF_SET_ENV_COUNT = 8;
-    OFF_SET_SELF = 12;
     OFF_SET_ENV_PREFIX = 16;
     OFF_SET_ENV_MASK = 144;
     SETTINGS_SIZE = 272;
@@ -74,14 +73,12 @@ wire! {
     OFF_CG_EXECS = 16;
     OFF_CG_EXITS = 24;
     OFF_CG_FAILED = 32;
-    OFF_CG_FORKS = 40;
-    OFF_CG_BYTES = 48;
-    OFF_CG_LOST = 56;
-    OFF_CG_SUPPRESSED = 64;
-    OFF_CG_PATH_LENGTH = 72;
-    OFF_CG_PATH = 80;
+    OFF_CG_BYTES = 40;
+    OFF_CG_LOST = 48;
+    OFF_CG_SUPPRESSED = 56;
+    OFF_CG_PATH_LENGTH = 64;
+    OFF_CG_PATH = 72;
     HINT_PID_NS = 1;
-    HINT_MNT_NS = 2;
     SCOPE_IN = 1;
     SCOPE_OUT = 2;
     OFF_LANE_SEQUENCE = 0;

@@ -129,7 +129,7 @@ pub(crate) fn of_pid(pid: &str) -> Identity {
     let path = parse_proc_cgroup(&text).unwrap();
     let pid_ns_differs_from_host =
         fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap() != fs::read_link("/proc/self/ns/pid").unwrap();
-    identify(&Cgroup { path, pid_ns_differs_from_host, mnt_ns_differs_from_host: true }).unwrap()
+    identify(&Cgroup { path, pid_ns_differs_from_host }).unwrap()
 }
 
 pub(crate) fn ask(directory: &Directory, results: &Receiver<Resolved>, identity: &Identity) -> Resolved {
@@ -166,8 +166,7 @@ fn docker_containers_that_are_gone_have_names() {
     }
     for (id, name) in &expected {
         let path = format!("/docker/{id}");
-        let cgroup =
-            Cgroup { path: path.as_bytes(), pid_ns_differs_from_host: true, mnt_ns_differs_from_host: true };
+        let cgroup = Cgroup { path: path.as_bytes(), pid_ns_differs_from_host: true };
         let info = ask(&directory, &results, &identify(&cgroup).unwrap()).info.unwrap();
         assert_eq!((&info.id, &info.name, &info.image), (id, name, &image.0));
         assert_eq!(info.labels, [("team".to_owned(), "x".to_owned())]);

@@ -7,7 +7,9 @@
 //! two settings of the kernel, which it puts back: `kernel.bpf_stats_enabled`, and the state of
 //! the audit system while auditd is measured.
 //!
-//!   cargo bench -p purser --bench agent -- [--seconds N]      N seconds flat out, 60 if not told
+//!   cargo bench -p purser --bench agent -- [--seconds N] [--only PART]
+//!
+//! N seconds flat out, 60 if not told. PART is cost, latency, flood or steady.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -27,31 +29,58 @@ use lab::Lab;
 use table::Table;
 
 const SECONDS: u64 = 60;
+const PARTS: [&str; 4] = ["cost", "latency", "flood", "steady"];
 
 fn main() -> Result<()> {
-    let seconds = seconds()?;
+    let wanted = Wanted::from_args()?;
     ensure!(rustix::process::geteuid().is_root(), "recording needs root: run it with sudo");
     let lab = Lab::make()?;
     let mut table = Table::default();
-    cost::measure(&lab, &mut table)?;
-    latency::measure(&lab, &mut table)?;
-    let flood = flood::measure(&lab, seconds, &mut table);
+    if wanted.has("cost") {
+        cost::measure(&lab, &mut table)?;
+    }
+    if wanted.has("latency") {
+        latency::measure(&lab, &mut table)?;
+    }
+    let mut end = Ok(());
+    if wanted.has("flood") {
+        end = flood::measure(&lab, wanted.seconds, &mut table);
+    }
     // Last: once auditing has been on, the kernel prepares every later process for it.
-    let steady = flood.and_then(|()| steady::measure(&lab, &mut table));
+    if wanted.has("steady") && end.is_ok() {
+        end = steady::measure(&lab, &mut table);
+    }
     println!("{table}");
-    steady
+    end
 }
 
-/// Cargo adds `--bench`; everything else must be known.
-fn seconds() -> Result<u64> {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let mut seconds = SECONDS;
-    while let Some(arg) = args.next() {
-        if arg != "--seconds" {
-            bail!("unknown argument {arg:?}; there is --seconds N");
+/// What the command line asks for.
+struct Wanted {
+    seconds: u64,
+    only: Option<String>,
+}
+
+impl Wanted {
+    /// Cargo adds `--bench`; everything else must be known.
+    fn from_args() -> Result<Wanted> {
+        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+        let mut wanted = Wanted { seconds: SECONDS, only: None };
+        while let Some(arg) = args.next() {
+            let value = args.next().with_context(|| format!("{arg} needs a value"))?;
+            match arg.as_str() {
+                "--seconds" => {
+                    wanted.seconds =
+                        value.parse().with_context(|| format!("--seconds {value}: not a number"))?;
+                }
+                "--only" if PARTS.contains(&value.as_str()) => wanted.only = Some(value),
+                "--only" => bail!("--only {value}: the parts are {}", PARTS.join(", ")),
+                _ => bail!("unknown argument {arg:?}; there are --seconds N and --only PART"),
+            }
         }
-        let value = args.next().context("--seconds needs a number")?;
-        seconds = value.parse().with_context(|| format!("--seconds {value}: not a number"))?;
+        Ok(wanted)
     }
-    Ok(seconds)
+
+    fn has(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
 }

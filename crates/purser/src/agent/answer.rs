@@ -73,7 +73,6 @@ impl Agent {
             stats.execs += cgroup.execs;
             stats.exits += cgroup.exits;
             stats.failed += cgroup.failed;
-            stats.forks += cgroup.forks;
             stats.bytes += cgroup.bytes;
             stats.lost += cgroup.lost;
             stats.ignored += cgroup.suppressed;

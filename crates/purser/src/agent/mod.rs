@@ -29,9 +29,11 @@ use std::time::{Duration, Instant};
 use store::{Keys, Writer};
 use watch::Watch;
 
-/// Time records gather in the ring before they are read. While some come each time, the kernel
-/// is not asked to wake us: a wake-up costs the program that is started microseconds.
+/// Time records gather in the ring after the first one has woken us.
 const GATHER: Duration = Duration::from_millis(6);
+/// The same while some come each time: the kernel is not asked to wake us then, because a wake-up
+/// costs the program that is started microseconds. Most of a batch's cost is the batch itself.
+const GATHER_BUSY: Duration = Duration::from_millis(10);
 /// Longest sleep when nothing happens.
 const IDLE: Duration = Duration::from_millis(250);
 /// Time between looks at counters, rules that end and the store's housekeeping.
@@ -178,7 +180,7 @@ impl Agent {
             return Ok(());
         }
         if self.busy {
-            std::thread::sleep(GATHER);
+            std::thread::sleep(GATHER_BUSY);
             return Ok(());
         }
         if let Some(position) = self.held.take()

@@ -179,8 +179,6 @@ pub struct ContainerStats {
     pub exits: u64,
     /// Refused starts.
     pub failed: u64,
-    /// Processes made.
-    pub forks: u64,
     /// Bytes handed over by the kernel.
     pub bytes: u64,
     /// Events lost.

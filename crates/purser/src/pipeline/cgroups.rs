@@ -84,7 +84,7 @@ impl Cgroups {
         self.scope = config.scope.clone();
         for (key, seen) in self.seen.drain() {
             if !seen.wanted {
-                probe.set_scope(key, probe::Scope::Unknown)?;
+                probe.set_scope(key, probe::Scope::Unknown, seen.inside)?;
             }
         }
         Ok(())
@@ -105,7 +105,9 @@ impl Cgroups {
             _ => {}
         }
         let seen = self.decide(probe, key, inside)?;
-        probe.set_scope(key, if seen.wanted { probe::Scope::In } else { probe::Scope::Out })?;
+        let scope = if seen.wanted { probe::Scope::In } else { probe::Scope::Out };
+        // Whose container is known needs no more hints.
+        probe.set_scope(key, scope, seen.inside || !seen.container.is_empty())?;
         let container = seen.wanted.then(|| seen.container.clone());
         self.seen.insert(key, seen);
         Ok(container)
@@ -118,11 +120,8 @@ impl Cgroups {
         };
         let listed =
             self.scope.cgroups.iter().any(|glob| glob.matches(&String::from_utf8_lossy(&cgroup.path)));
-        let described = container::Cgroup {
-            path: &cgroup.path,
-            pid_ns_differs_from_host: cgroup.own_pid_namespace || inside,
-            mnt_ns_differs_from_host: cgroup.own_mount_namespace,
-        };
+        let inside = inside || cgroup.own_pid_namespace;
+        let described = container::Cgroup { path: &cgroup.path, pid_ns_differs_from_host: inside };
         let Some(identity) = identify(&described) else {
             let wanted = listed || self.scope.include.contains(&Include::Host);
             return Ok(Seen { container: String::new(), wanted, listed, inside });
@@ -224,7 +223,7 @@ impl Cgroups {
             let Some(seen) = self.seen.get_mut(&key).filter(|seen| seen.wanted) else { continue };
             if known.answered && !seen.listed && !matches_scope(&self.scope, &known.info) {
                 seen.wanted = false;
-                probe.set_scope(key, probe::Scope::Out)?;
+                probe.set_scope(key, probe::Scope::Out, true)?;
             }
             wanted |= seen.wanted;
         }
