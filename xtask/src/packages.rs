@@ -11,20 +11,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{output, program, run, succeeds};
 
-/// To build: C compilers for the kernel's side (clang) and for libbpf and zstd (gcc), and what they link.
+/// To build: C compilers for the kernel's side (clang) and for libbpf, zstd and librdkafka (gcc, g++), and
+/// what they link.
 pub(crate) const BUILD: &[&str] =
-    &["clang", "gcc", "libc6-dev", "libelf-dev", "make", "pkg-config", "zlib1g-dev"];
+    &["clang", "g++", "gcc", "libc6-dev", "libelf-dev", "libssl-dev", "make", "pkg-config", "zlib1g-dev"];
 
 /// To start the demo container.
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
-/// To test: other runtimes and kernels, a C++ compiler for the fuzzer, execsnoop as a rival, curl to speak
+/// To test: other runtimes and kernels, execsnoop as a rival, curl to speak
 /// CRI, and bpftool to look at what is in the kernel.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
     "curl",
-    "g++",
     "libbpf-tools",
     "lxc",
     "podman",

@@ -323,11 +323,13 @@ pub enum GapCause {
     NotRecording = 5,
     /// Arguments or environment of an event were lost, the event itself was not.
     BulkFull = 6,
+    /// They left the store before a sink could send them.
+    Unsent = 7,
 }
 
 impl GapCause {
     /// Every cause, in the order of its number.
-    pub const ALL: [GapCause; 7] = [
+    pub const ALL: [GapCause; 8] = [
         GapCause::RingFull,
         GapCause::Recursion,
         GapCause::StoreFull,
@@ -335,6 +337,7 @@ impl GapCause {
         GapCause::BadRecord,
         GapCause::NotRecording,
         GapCause::BulkFull,
+        GapCause::Unsent,
     ];
 
     /// The word for it in documents.
@@ -347,6 +350,7 @@ impl GapCause {
             GapCause::BadRecord => "bad_record",
             GapCause::NotRecording => "not_recording",
             GapCause::BulkFull => "bulk_full",
+            GapCause::Unsent => "unsent",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 mod exit;
 mod pipeline;
+mod sinks;
 mod table;
 
 // Not called here: it puts its functions in place of glibc's, for everything that is linked in.

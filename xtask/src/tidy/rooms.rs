@@ -5,13 +5,14 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 8] = [
+const KNOWS: [(&str, &[&str]); 9] = [
     ("container", &[]),
     ("event", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
-    ("purser", &["container", "event", "names", "probe", "redact", "store", "sys"]),
+    ("purser", &["container", "event", "names", "probe", "redact", "ship", "store", "sys"]),
     ("redact", &[]),
+    ("ship", &["event", "names", "store"]),
     ("store", &[]),
     ("sys", &[]),
 ];

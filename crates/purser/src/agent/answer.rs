@@ -5,6 +5,7 @@ use super::{Agent, End};
 use crate::command::say;
 use crate::config::Config;
 use crate::control::{ContainerStats, Reply, Request, RingStats, Stats, Status};
+use crate::sinks;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,10 +20,15 @@ impl Agent {
             let text = reply.message.or(reply.error).unwrap_or_default();
             say(&format!("purser: {text}"));
         }
+        self.take_notices()?;
         while let Ok(call) = self.server.calls.try_recv() {
             if let Request::Stop { keep } = call.request {
                 call.answer.give(Reply::done("stopping"));
                 return Ok(Some(if keep || self.options.keep { End::Keep } else { End::Unload }));
+            }
+            if let Request::SinkRewind { name, to } = &call.request {
+                self.rewind_sink(name, *to, call.answer);
+                continue;
             }
             let reply = self.answer(call.request).unwrap_or_else(|error| Reply::failed(format!("{error:#}")));
             call.answer.give(reply);
@@ -49,6 +55,10 @@ impl Agent {
                 Ok(Reply::done(format!("rule {name} is removed")))
             }
             Request::RuleList => Ok(Reply::rules(self.rules.list(&self.pipeline.probe)?)),
+            Request::SinkList => Ok(Reply::sinks(self.sinks.list(self.pipeline.clock.wall_now()))),
+            Request::SinkPause { name } => self.pause_sink(&name),
+            Request::SinkResume { name } => self.resume_sink(&name),
+            Request::SinkRewind { .. } => Ok(Reply::failed("the sink answers itself")),
             Request::Stop { .. } => Ok(Reply::failed("stopping already")),
         }
     }
@@ -113,12 +123,16 @@ impl Agent {
     fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
         let (mut config, _) = Config::load(self.options.config.as_deref())?;
         config.agent.store.clone_from(&self.options.store);
+        // Secrets are read again: a sink whose password changed begins anew.
+        let prepared = sinks::prepare_all(&config)?;
         let changed = differences(&self.config, &config);
         if changed.is_empty() {
+            self.sinks.configure(prepared, self.line.store.next_sequence())?;
             return Ok(changed);
         }
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
+        self.sinks.configure(prepared, self.line.store.next_sequence())?;
         self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
         Ok(changed)
@@ -145,5 +159,6 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.redaction != new.redaction, "[redaction]");
     note(old.store != new.store, "[store] (after a restart)");
     note(old.runtimes != new.runtimes, "[runtimes] (after a restart)");
+    note(old.sinks != new.sinks, "[sink]");
     changed
 }

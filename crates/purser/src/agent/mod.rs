@@ -8,6 +8,7 @@ mod answer;
 mod pins;
 mod place;
 mod rights;
+mod ship;
 mod start;
 mod wake;
 mod watch;
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::control::{Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
+use crate::sinks::Sinks;
 use anyhow::Context;
 use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
 use place::Place;
@@ -64,6 +66,7 @@ pub(crate) struct Agent {
     line: Line,
     server: Server,
     wake: Wake,
+    sinks: Sinks,
     started: Instant,
     notices: Vec<Notice>,
     watch: Watch,
@@ -234,6 +237,7 @@ impl Agent {
         if done {
             self.pipeline.probe.reader.release_quietly(&position);
             self.held = Some(position);
+            self.sinks.committed(self.line.store.next_sequence());
         }
         if done == self.full {
             let store = self.options.store.display();
@@ -252,6 +256,7 @@ impl Agent {
     /// Once a second: losses, rules that end, and the store's own chores.
     fn tick(&mut self) -> anyhow::Result<()> {
         self.look_around()?;
+        self.sinks.tick();
         if self.full {
             return Ok(());
         }
@@ -326,6 +331,7 @@ impl Agent {
         if !self.commit()? {
             return Ok(self.end_on_full_disk());
         }
+        self.end_sinks();
         let now = self.pipeline.clock.wall_now();
         let store = match end {
             End::Unload => self.unload()?,

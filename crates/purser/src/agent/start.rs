@@ -10,6 +10,7 @@ use crate::command::say;
 use crate::config::{self, Config, Include};
 use crate::control::{Notice, Server};
 use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
+use crate::sinks::{self, Sinks};
 use anyhow::bail;
 use event::{Gap, GapCause};
 use probe::{Origin, Probe};
@@ -33,6 +34,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     if !rustix::process::geteuid().is_root() {
         bail!("recording needs root: run it with sudo, or look at purser doctor");
     }
+    let prepared = sinks::prepare_all(&config)?;
     let clock = Clock::now();
     let had_store = options.store.join("origin").exists();
     let (store, recovery) =
@@ -44,6 +46,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     rights::drop_most()?;
     let wake = Wake::new()?;
     let server = Server::start(&options.store, wake.waker()?)?;
+    let store_end = store.next_sequence();
+    let sinks = Sinks::new(&options.store, wake.waker()?);
     let place = Place::decode(store.position()).unwrap_or_default();
     let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
     let mut agent = Agent {
@@ -53,6 +57,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         line: Line { store, place, bytes: Vec::new(), waiting: 0, dropped_told: 0 },
         server,
         wake,
+        sinks,
         started: Instant::now(),
         notices: Vec::new(),
         watch,
@@ -64,6 +69,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         config,
     };
     agent.carry_on(&recovery, had_store)?;
+    agent.sinks.configure(prepared, store_end)?;
     Ok(agent)
 }
 

@@ -16,6 +16,7 @@ mod reload;
 mod rows;
 mod rule;
 mod run;
+mod sink;
 mod stats;
 mod stop;
 mod trace;
@@ -23,7 +24,7 @@ mod tree;
 mod verify;
 mod when;
 
-pub(crate) use host::boot_id;
+pub(crate) use host::{boot_id, name as host_name};
 pub(crate) use output::Format;
 
 use crate::config::ConfigError;
@@ -66,6 +67,7 @@ enum Command {
     Doctor(doctor::Args),
     Config(config::Args),
     Rule(rule::Args),
+    Sink(sink::Args),
     Reload(reload::Args),
     Stop(stop::Args),
     Completions(completions::Args),
@@ -116,6 +118,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),
+        Command::Sink(args) => sink::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Completions(args) => completions::run(args),

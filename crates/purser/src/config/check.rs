@@ -20,7 +20,7 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-fn fault<T>(path: impl Into<String>, message: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(path: impl Into<String>, message: impl Into<String>) -> Result<T, Fault> {
     Err(Fault { path: path.into(), message: message.into() })
 }
 
@@ -33,7 +33,8 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     within("store.segment_mib", config.store.segment_mib, 1, 1024)?;
     within("store.reserve_mib", config.store.reserve_mib, 0, 1024)?;
     within("store.checkpoint_secs", config.store.checkpoint_secs, 1, 3600)?;
-    runtimes(config)
+    runtimes(config)?;
+    super::sink::check(&config.sinks)
 }
 
 fn capture(config: &Config) -> Result<(), Fault> {
@@ -166,17 +167,17 @@ fn runtimes(config: &Config) -> Result<(), Fault> {
     Ok(())
 }
 
-fn absolute(key: &str, path: &Path) -> Result<(), Fault> {
+pub(super) fn absolute(key: &str, path: &Path) -> Result<(), Fault> {
     if path.is_absolute() { Ok(()) } else { fault(key, format!("{path:?} is not an absolute path")) }
 }
 
-fn within(key: &str, value: u32, least: u32, most: u32) -> Result<(), Fault> {
+pub(super) fn within(key: &str, value: u32, least: u32, most: u32) -> Result<(), Fault> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
     fault(key, format!("{value} is not from {least} to {most}"))
 }
 
-fn list(key: &str, length: usize) -> Result<(), Fault> {
+pub(super) fn list(key: &str, length: usize) -> Result<(), Fault> {
     if length <= LIST_LIMIT { Ok(()) } else { fault(key, format!("{length} items; at most {LIST_LIMIT}")) }
 }

@@ -78,10 +78,64 @@ pub const KEYS: &[Key] = &[
     key("runtimes.lxc", "The directory of LXC containers."),
     key("runtimes.machines", "The registry of systemd-machined."),
     key("runtimes.request_timeout_ms", "Longest wait for a runtime's answer, in milliseconds: 10 to 60000."),
+    key("sink.any.type", "Where a sink sends to: file, kafka or stdout."),
+    key("sink.any.schema", "The names that documents use: ecs."),
+    key("sink.any.from", "Where a new sink begins: with the \"start\" of the store or at its \"end\"."),
+    key("sink.any.batch_events", "Most events sent at once: 1 to 65536."),
+    key("sink.any.batch_bytes", "Most bytes sent at once: 1KiB to 64MiB."),
+    key("sink.file.path", "The file, absolute; older ones are called PATH.1, PATH.2 and so on."),
+    key("sink.file.rotate_bytes", "Size above which a new file is begun, or \"none\"."),
+    key("sink.file.rotate_after", "Age at which a new file is begun, or \"none\"."),
+    key("sink.file.keep", "Older files that are kept: 0 to 10000."),
+    key("sink.kafka.brokers", "HOST:PORT of some of the brokers."),
+    key(
+        "sink.kafka.topic",
+        "The topic; fields of the document may stand in it, as in \"audit-{host.name}\".",
+    ),
+    key(
+        "sink.kafka.key",
+        "What decides on the partition and so keeps its order: \"container\", \"host\" or \"none\".",
+    ),
+    key("sink.kafka.compression", "none, gzip, snappy, lz4 or zstd."),
+    key("sink.kafka.compression_level", "How hard; what that means depends on the compression."),
+    key("sink.kafka.sasl.mechanism", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."),
+    key("sink.kafka.sasl.username", "The user."),
+    key("sink.kafka.sasl.password_file", "A file of root's that only root can read, with the password."),
+    key("sink.kafka.sasl.password_command", "A program and its arguments that prints the password."),
+    key("sink.kafka.sasl.password_credential", "The name of a systemd credential with the password."),
+    key("sink.kafka.sasl.token_file", "A file with the token, read again when the token ends."),
+    key("sink.kafka.sasl.token_command", "A program and its arguments that prints a token."),
+    key("sink.kafka.tls.ca", "Certificates of trusted authorities; the host's own when not given."),
+    key("sink.kafka.tls.certificate", "Our certificate, for brokers that ask for one."),
+    key("sink.kafka.tls.key", "The key of our certificate."),
+    key("sink.kafka.tls.key_password_file", "A file with the password of that key."),
+    key(
+        "sink.kafka.tls.skip_name_check",
+        "Take a certificate for any name: no protection against the one in between.",
+    ),
+    key(
+        "sink.kafka.exactly_once",
+        "Write documents and cursor in one transaction: nothing twice, also after a crash.",
+    ),
+    key("sink.kafka.cursor_topic", "The compacted topic of the cursors, for exactly_once."),
+    key("sink.kafka.max_message_bytes", "Longest document; longer ones are set aside: 1kB to 100MB."),
 ];
+
+/// Where the keys of every sink stand, whatever its type.
+pub(super) const EVERY_SINK: &str = "sink.any";
+
+/// `sink.any` for the section of a type of sinks.
+fn shared(section: &str) -> Option<&'static str> {
+    let kind = section.strip_prefix("sink.")?;
+    (!kind.contains('.') && section != EVERY_SINK).then_some(EVERY_SINK)
+}
 
 /// Whether `path` is a key or a section of keys.
 pub(super) fn is_known(path: &str) -> bool {
+    let common = path.rsplit_once('.').and_then(|(section, name)| Some((shared(section)?, name)));
+    if common.is_some_and(|(section, name)| children(section).contains(&name)) {
+        return true;
+    }
     KEYS.iter().any(|key| key.path == path || below(key.path, path).is_some())
 }
 
@@ -89,7 +143,8 @@ pub(super) fn is_known(path: &str) -> bool {
 pub(super) fn children(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = Vec::new();
     for key in KEYS {
-        let Some(rest) = below(key.path, section) else { continue };
+        let common = || below(key.path, shared(section)?);
+        let Some(rest) = below(key.path, section).or_else(common) else { continue };
         let name = rest.split('.').next().unwrap_or(rest);
         if !names.contains(&name) {
             names.push(name);

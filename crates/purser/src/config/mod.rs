@@ -14,6 +14,7 @@ mod quantity;
 mod rule;
 mod section;
 mod show;
+pub mod sink;
 mod spots;
 
 pub use error::ConfigError;
@@ -27,11 +28,13 @@ pub use section::{
     Agent, Capture, DiskFull, Include, Label, Redaction, RedactionRule, Runtimes, Scope, Store,
 };
 pub use show::show;
+pub use sink::Sink;
 
 use serde::{Deserialize, Serialize};
 use spots::Spots;
+use std::collections::BTreeMap;
 use std::path::Path;
-use toml::de::DeTable;
+use toml::de::{DeTable, Deserializer};
 
 /// Where the configuration is looked for when nobody names a file.
 pub const DEFAULT_PATH: &str = "/etc/purser/purser.toml";
@@ -55,6 +58,9 @@ pub struct Config {
     pub store: Store,
     /// `[runtimes]`
     pub runtimes: Runtimes,
+    /// `[sink.NAME]`; read apart from the rest, because what may stand there depends on the type.
+    #[serde(rename = "sink", skip_deserializing)]
+    pub sinks: BTreeMap<String, Sink>,
 }
 
 impl Config {
@@ -97,14 +103,18 @@ fn read(text: &str, origin: &str) -> Result<(Config, Provenance), ConfigError> {
         let offset = error.span().map_or(0, |span| span.start);
         wrong(offset, error.message().trim().replace('\n', "; "))
     };
-    let table = DeTable::parse(text).map_err(toml_error)?;
+    let mut table = DeTable::parse(text).map_err(toml_error)?;
     let spots = Spots::find(table.get_ref()).map_err(|unknown| wrong(unknown.at, unknown.message))?;
-    let config: Config = toml::from_str(text).map_err(|error: toml::de::Error| {
-        let key = error.span().and_then(|span| spots.at(text, span.start));
-        let message = error.message().trim().replace('\n', "; ");
-        let message = key.map_or(message.clone(), |key| format!("{key}: {message}"));
-        wrong(error.span().map_or(0, |span| span.start), message)
+    let typed = |at: Option<usize>, message: String| {
+        let key = at.and_then(|at| spots.at(text, at));
+        wrong(at.unwrap_or(0), key.map_or(message.clone(), |key| format!("{key}: {message}")))
+    };
+    let sinks = sink::take(table.get_mut()).map_err(|error| typed(Some(error.at), error.message))?;
+    let config = Config::deserialize(Deserializer::from(table));
+    let mut config = config.map_err(|error| {
+        typed(error.span().map(|span| span.start), error.message().trim().replace('\n', "; "))
     })?;
+    config.sinks = sinks;
     check::check(&config).map_err(|fault| wrong(spots.offset(&fault.path), fault.message))?;
     let mut provenance = Provenance::default();
     for (path, offset) in spots.iter() {

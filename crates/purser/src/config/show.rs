@@ -2,7 +2,7 @@
 //! The effective configuration as text: TOML that can be read in again, with the origin of
 //! each value in a comment behind it.
 
-use super::{Config, KEYS, Provenance};
+use super::{Config, KEYS, Provenance, keys};
 use std::fmt::Write;
 use toml::{Table, Value};
 
@@ -20,6 +20,9 @@ pub fn show(config: &Config, provenance: &Provenance) -> String {
             continue;
         }
         section = head;
+        if head.starts_with("sink.") {
+            continue;
+        }
         match find(&table, head) {
             Some(Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
@@ -33,6 +36,13 @@ pub fn show(config: &Config, provenance: &Provenance) -> String {
             }
             None => {}
         }
+    }
+    for (name, sink) in &config.sinks {
+        let path = format!("sink.{name}");
+        header(&mut text, &format!("[{path}]"));
+        let Some(item) = find(&table, &path) else { continue };
+        lines(&mut text, keys::EVERY_SINK, &path, item, provenance);
+        lines(&mut text, &format!("sink.{}", sink.kind.word()), &path, item, provenance);
     }
     text
 }
@@ -59,7 +69,7 @@ fn lines(text: &mut String, section: &str, path: &str, item: &Value, provenance:
         let Some(name) = key.path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) else {
             continue;
         };
-        let Some(value) = item.get(name) else { continue };
+        let Some(value) = name.split('.').try_fold(item, |item, name| item.get(name)) else { continue };
         let line = format!("{name} = {value}");
         let origin = provenance.of(&format!("{path}.{name}"));
         writeln!(text, "{line:<COMMENT_COLUMN$}  # {origin}").expect("a string takes any text");

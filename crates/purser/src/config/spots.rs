@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where each key stands in the text, and which keys nobody knows.
 
-use super::keys;
+use super::{keys, sink};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -36,7 +36,26 @@ impl Spots {
             }
             let path = join(path, name);
             self.0.insert(path.clone(), key.span());
+            if known == "sink"
+                && let DeValue::Table(sinks) = value.get_ref()
+            {
+                self.sinks(sinks)?;
+                continue;
+            }
             self.value(&path, &known, value)?;
+        }
+        Ok(())
+    }
+
+    /// Below `sink` stand names, and below a name what its type has.
+    fn sinks(&mut self, sinks: &DeTable<'_>) -> Result<(), Unknown> {
+        for (name, value) in sinks {
+            let path = format!("sink.{}", name.get_ref());
+            self.0.insert(path.clone(), name.span());
+            if let DeValue::Table(table) = value.get_ref() {
+                let section = sink::section(table, name.span().start)?;
+                self.table(&path, &section, table)?;
+            }
         }
         Ok(())
     }

@@ -41,6 +41,25 @@ pub enum Request {
     },
     /// All rules. Answered by [`Reply::rules`].
     RuleList,
+    /// All sinks. Answered by [`Reply::sinks`].
+    SinkList,
+    /// Send nothing to a sink for now.
+    SinkPause {
+        /// Its name.
+        name: String,
+    },
+    /// Send again, and try again at once what failed.
+    SinkResume {
+        /// Its name.
+        name: String,
+    },
+    /// Have a sink go on elsewhere.
+    SinkRewind {
+        /// Its name.
+        name: String,
+        /// Where.
+        to: RewindTo,
+    },
     /// End the agent, and unless `keep` unload the kernel side too.
     Stop {
         /// Leave the kernel side recording for the next agent.
@@ -53,7 +72,7 @@ impl Request {
     /// The longest a client waits for the answer.
     pub fn patience(&self) -> Duration {
         match self {
-            Request::Reload => Duration::from_secs(10),
+            Request::Reload | Request::SinkRewind { .. } => Duration::from_secs(30),
             Request::Stop { .. } => Duration::from_secs(30),
             _ => Duration::from_secs(2),
         }
@@ -80,6 +99,9 @@ pub struct Reply {
     /// The answer to [`Request::RuleList`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<RuleState>>,
+    /// The answer to [`Request::SinkList`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sinks: Option<Vec<SinkState>>,
 }
 
 impl Reply {
@@ -101,6 +123,11 @@ impl Reply {
     /// The answer to [`Request::Stats`].
     pub fn stats(stats: Stats) -> Reply {
         Reply { ok: true, stats: Some(stats), ..Reply::default() }
+    }
+
+    /// The answer to [`Request::SinkList`].
+    pub fn sinks(sinks: Vec<SinkState>) -> Reply {
+        Reply { ok: true, sinks: Some(sinks), ..Reply::default() }
     }
 
     /// The answer to [`Request::RuleList`].
@@ -197,6 +224,38 @@ pub struct RingStats {
     pub size_bytes: u64,
     /// What is in it now.
     pub used_bytes: u64,
+}
+
+/// Where a sink is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewindTo {
+    /// With the oldest event of the store.
+    Start,
+    /// With the next one to come.
+    End,
+    /// With this one.
+    Sequence(u64),
+    /// With the first not before this time, ns since 1970.
+    TimeNs(u64),
+}
+
+/// A sink at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkState {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Events committed and not sent yet.
+    pub lag_events: u64,
+    /// Age of the oldest of those being sent, ms.
+    pub lag_ms: u64,
+    /// What the sink tells of itself.
+    #[serde(flatten)]
+    pub status: ship::Status,
 }
 
 /// Where a rule comes from.

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where secrets are read: files that only root can read, systemd credentials, and programs that
+//! print them. What is wrong is said without what was read.
+
+use crate::config::sink::Sasl;
+use anyhow::{Context, bail};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use ship::Secret;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+/// Longest secret, in bytes.
+const SECRET_LIMIT: u64 = 64 << 10;
+/// Time a program has to print a secret.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+/// Where systemd puts credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The secret in the file at `path`, without the line end it may have.
+pub(crate) fn file(path: &Path) -> anyhow::Result<Secret> {
+    read(path, true).with_context(|| format!("reading the secret {}", path.display()))
+}
+
+fn read(path: &Path, checked: bool) -> anyhow::Result<Secret> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+    let stat = fstat(&file).map_err(io::Error::from)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        bail!("it is not a regular file");
+    }
+    let euid = rustix::process::geteuid().as_raw();
+    if checked && stat.st_uid != 0 && stat.st_uid != euid {
+        bail!("it belongs to uid {}; run chown root on it", stat.st_uid);
+    }
+    if checked && stat.st_mode & 0o077 != 0 {
+        bail!("its mode {:04o} lets others read it; run chmod go-rwx on it", stat.st_mode & 0o7777);
+    }
+    let mut bytes = Vec::new();
+    File::from(file).take(SECRET_LIMIT + 1).read_to_end(&mut bytes)?;
+    trimmed(bytes)
+}
+
+fn trimmed(mut bytes: Vec<u8>) -> anyhow::Result<Secret> {
+    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    let secret = Secret::new(bytes);
+    match secret.expose().len() as u64 {
+        0 => bail!("it is empty"),
+        length if length > SECRET_LIMIT => bail!("it is longer than {SECRET_LIMIT} bytes"),
+        _ => Ok(secret),
+    }
+}
+
+/// The credential called `name` that systemd has put into memory for us.
+fn credential(name: &str) -> anyhow::Result<Secret> {
+    let Some(dir) = std::env::var_os(CREDENTIALS) else {
+        bail!(
+            "reading the credential {name}: {CREDENTIALS} is not set; add LoadCredential={name}:PATH to the unit"
+        );
+    };
+    // Who can write there is systemd's business.
+    read(&PathBuf::from(dir).join(name), false).with_context(|| format!("reading the credential {name}"))
+}
+
+/// What a program prints. It gets an empty environment and a time to end.
+pub(crate) fn command(arguments: &[String]) -> anyhow::Result<Secret> {
+    let (program, rest) = arguments.split_first().context("there is no program to ask for the secret")?;
+    let about = format!("asking {program} for the secret");
+    let mut child = Command::new(program)
+        .args(rest)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| about.clone())?;
+    let out = child.stdout.take().context("the program has no output")?;
+    let (sender, receiver) = sync_channel(1);
+    thread::Builder::new().name("secret".to_string()).spawn(move || {
+        let mut bytes = Vec::new();
+        let read = out.take(SECRET_LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes);
+        // Nobody waits for it any more when the time was over.
+        sender.send(read).unwrap_or_default();
+    })?;
+    let printed = receiver.recv_timeout(COMMAND_PATIENCE);
+    if printed.is_err() {
+        child.kill().with_context(|| about.clone())?;
+    }
+    let status = child.wait().with_context(|| about.clone())?;
+    match printed {
+        Err(_) => bail!("{about}: no answer within {} s", COMMAND_PATIENCE.as_secs()),
+        Ok(_) if !status.success() => bail!("{about}: it ended with {status}"),
+        Ok(bytes) => trimmed(bytes.with_context(|| about.clone())?).context(about),
+    }
+}
+
+/// The password of `sasl`, from wherever it is; `None` when tokens are used instead.
+/// A command is only run when `now` is set: it may take a while.
+pub(crate) fn password(sasl: &Sasl, now: bool) -> anyhow::Result<Option<Secret>> {
+    if let Some(path) = &sasl.password_file {
+        return file(path).map(Some);
+    }
+    if let Some(name) = &sasl.password_credential {
+        return credential(name).map(Some);
+    }
+    if now && !sasl.password_command.is_empty() {
+        return command(&sasl.password_command).map(Some);
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{command, file};
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_counts_only_when_nobody_else_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pw");
+        let told = |mode: u32, text: &str| {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            file(&path).map(|secret| secret.expose_text().unwrap().to_string()).map_err(|e| format!("{e:#}"))
+        };
+        assert_eq!(told(0o600, "hunter2\n"), Ok("hunter2".to_string()));
+        assert_eq!(told(0o400, "with space \r\n"), Ok("with space ".to_string()));
+        assert!(told(0o640, "hunter2").unwrap_err().contains("mode 0640 lets others read it"));
+        assert!(!told(0o604, "hunter2").unwrap_err().contains("hunter2"));
+        assert!(told(0o600, "\n").unwrap_err().contains("empty"));
+        assert!(format!("{:#}", file(dir.path()).unwrap_err()).contains("not a regular file"));
+        assert!(format!("{:#}", file(&dir.path().join("no")).unwrap_err()).contains("No such file"));
+    }
+
+    #[test]
+    fn a_program_may_print_it() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let secret = command(&words(&["/bin/echo", "hunter2"])).unwrap();
+        assert_eq!(secret.expose_text(), Some("hunter2"));
+        let failed = command(&words(&["/bin/false"])).unwrap_err().to_string();
+        assert!(failed.contains("/bin/false") && failed.contains("exit status: 1"), "{failed}");
+        // It inherits nothing that could be a secret.
+        let secret = command(&words(&["/usr/bin/env"])).unwrap();
+        assert_eq!(secret.expose_text(), Some("PATH=/usr/sbin:/usr/bin:/sbin:/bin"));
+    }
+}

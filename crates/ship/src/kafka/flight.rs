@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One batch on its way: which documents are under way, which are safe, which nobody will take.
+
+use super::Producer;
+use super::reports::{CURSOR, is_refusal, tag, told};
+use super::settings::{KafkaSettings, RecordKey};
+use crate::batch::{Batch, Document};
+use crate::sink::{Poison, SendError, Trouble};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _};
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// Distinct topics a template may lead to in one run; fields may be chosen by those who are watched,
+/// and each topic costs broker and library memory.
+const TOPICS_LIMIT: usize = 1_024;
+/// What replaces the topic of the ones beyond.
+const OTHER: &str = "purser-other";
+/// Longest name of a topic in Kafka.
+const TOPIC_BYTES: usize = 249;
+/// Shortest and longest time between looks for reports.
+const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// Without progress for this long, complaints are worth telling.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How far a flight has come.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// Each document is safe or poison.
+    Done,
+    /// Reports are missing.
+    Waiting(Option<Trouble>),
+    /// Everything is reported, and some documents failed.
+    Failed(SendError),
+    /// The client is of no use any more.
+    Fatal(String),
+}
+
+/// The documents of one batch and what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    /// Changes whenever reports of before must not count any more.
+    number: u32,
+    is_new: bool,
+    batch: Option<u64>,
+    /// Still to be handed over, in order.
+    waiting: Vec<u32>,
+    /// Handed over under this number.
+    handed: usize,
+    /// Of these, reported.
+    reported: usize,
+    /// Refused together with others as too large: sent one by one.
+    suspects: Vec<u32>,
+    alone: Option<u32>,
+    /// Something failed since the documents were loaded.
+    spoilt: bool,
+    poison: BTreeMap<u32, String>,
+    quiet_since: Option<Instant>,
+    topics: HashSet<String>,
+    topic: String,
+}
+
+impl Flight {
+    /// Takes `batch` on board, if it is not there already.
+    pub(super) fn board(&mut self, batch: &Batch) {
+        if self.batch != Some(batch.number()) {
+            self.batch = Some(batch.number());
+            self.poison.clear();
+            self.suspects.clear();
+            self.reload(batch);
+        }
+    }
+
+    /// Everything that is not poison goes again: a transaction was given up.
+    pub(super) fn reload(&mut self, batch: &Batch) {
+        let all = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX))
+            .filter(|index| !self.poison.contains_key(index) && !self.suspects.contains(index));
+        self.waiting = all.collect();
+        self.alone = None;
+        self.spoilt = false;
+        self.begin();
+    }
+
+    /// Reports of what was handed over before do not count any more.
+    fn begin(&mut self) {
+        self.number = self.number.wrapping_add(1);
+        self.is_new = true;
+        (self.handed, self.reported) = (0, 0);
+        self.quiet_since = None;
+    }
+
+    /// What nobody will take; the flight is over.
+    pub(super) fn land(&mut self) -> Vec<Poison> {
+        self.batch = None;
+        let poison = std::mem::take(&mut self.poison).into_iter();
+        poison.map(|(index, reason)| Poison { index: index as usize, reason }).collect()
+    }
+
+    /// Whether a document failed since they were loaded: a transaction with it cannot be committed.
+    pub(super) fn has_spoilt(&self) -> bool {
+        self.spoilt
+    }
+
+    /// Hands over what waits and gathers reports, for at most `patience`.
+    pub(super) fn fly(
+        &mut self,
+        producer: &Producer,
+        settings: &KafkaSettings,
+        batch: &Batch,
+        patience: Duration,
+    ) -> Progress {
+        let started = Instant::now();
+        loop {
+            if std::mem::take(&mut self.is_new) {
+                producer.context().expect(self.number);
+            }
+            if let Err(progress) = self.hand_over(producer, settings, batch) {
+                return progress;
+            }
+            if let Some(progress) = self.gather(producer, started, patience) {
+                return progress;
+            }
+            if !self.waiting.is_empty() {
+                continue;
+            }
+            if let Some(error) = self.judge(producer) {
+                return Progress::Failed(error);
+            }
+            if self.waiting.is_empty() && self.suspects.is_empty() {
+                return Progress::Done;
+            }
+            self.next_suspect();
+        }
+    }
+
+    fn next_suspect(&mut self) {
+        if self.waiting.is_empty()
+            && let Some(index) = self.suspects.pop()
+        {
+            self.alone = Some(index);
+            self.waiting.push(index);
+            self.begin();
+        }
+    }
+
+    /// Gives documents to librdkafka until it has all or takes no more.
+    fn hand_over(
+        &mut self,
+        producer: &Producer,
+        settings: &KafkaSettings,
+        batch: &Batch,
+    ) -> Result<(), Progress> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut rest = waiting.iter().copied();
+        for index in rest.by_ref() {
+            let Some(document) = batch.document(index as usize) else { continue };
+            match self.produce(producer, settings, batch, &document, index) {
+                Ok(()) => self.handed += 1,
+                Err(RDKafkaErrorCode::QueueFull) => {
+                    self.waiting.push(index);
+                    break;
+                }
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    let reason = format!("{} bytes are more than max_message_bytes", document.json.len());
+                    self.poison.insert(index, reason);
+                }
+                Err(code) => {
+                    self.waiting.push(index);
+                    self.waiting.extend(rest);
+                    return Err(self.refused(producer, code));
+                }
+            }
+        }
+        self.waiting.extend(rest);
+        Ok(())
+    }
+
+    /// librdkafka took a document not even into its queue.
+    fn refused(&self, producer: &Producer, code: RDKafkaErrorCode) -> Progress {
+        if let Some(reason) = fatal(producer) {
+            return Progress::Fatal(reason);
+        }
+        Progress::Failed(error_of(code, &format!("{}: {code}", self.topic)))
+    }
+
+    fn produce(
+        &mut self,
+        producer: &Producer,
+        settings: &KafkaSettings,
+        batch: &Batch,
+        document: &Document<'_>,
+        index: u32,
+    ) -> Result<(), RDKafkaErrorCode> {
+        self.name_topic(settings, document);
+        let host = &document.context.host_name;
+        let key = match settings.key {
+            RecordKey::Container if !document.container_id.is_empty() => Some(document.container_id),
+            RecordKey::Container | RecordKey::Host => Some(host.as_str()),
+            RecordKey::None => None,
+        };
+        let mut number = [0; 20];
+        let headers = OwnedHeaders::new_with_capacity(3)
+            .insert(Header { key: "schema", value: Some(batch.schema().word()) })
+            .insert(Header { key: "host", value: Some(host.as_str()) })
+            .insert(Header { key: "sequence", value: Some(decimal(document.sequence, &mut number)) });
+        let record = BaseRecord {
+            topic: &self.topic,
+            partition: None,
+            payload: Some(document.json),
+            key: key.map(str::as_bytes),
+            timestamp: i64::try_from(document.time_ns / 1_000_000).ok(),
+            headers: Some(headers),
+            delivery_opaque: tag(self.number, index),
+        };
+        producer.send(record).map_err(|(error, _)| code_of(&error))
+    }
+
+    fn name_topic(&mut self, settings: &KafkaSettings, document: &Document<'_>) {
+        if settings.topic.is_constant_on_host() && !self.topic.is_empty() {
+            return;
+        }
+        self.topic.clear();
+        settings.topic.render(document, is_topic_character, &mut self.topic);
+        self.topic.truncate(TOPIC_BYTES);
+        if self.topics.contains(&self.topic) {
+            return;
+        }
+        if self.topics.len() >= TOPICS_LIMIT {
+            self.topic.clear();
+            self.topic.push_str(OTHER);
+        } else {
+            self.topics.insert(self.topic.clone());
+        }
+    }
+
+    /// Also the record of the cursor, into partition `partition`.
+    pub(super) fn produce_cursor(
+        &mut self,
+        producer: &Producer,
+        topic: &str,
+        partition: i32,
+        key: &str,
+        value: &str,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let record = BaseRecord::with_opaque_to(topic, tag(self.number, CURSOR)).key(key).payload(value);
+        producer.send(record.partition(partition)).map_err(|(error, _)| code_of(&error))?;
+        self.handed += 1;
+        Ok(())
+    }
+
+    /// Waits until everything handed over is reported; `Some` when the patience or the client ends
+    /// before.
+    pub(super) fn gather(
+        &mut self,
+        producer: &Producer,
+        started: Instant,
+        patience: Duration,
+    ) -> Option<Progress> {
+        let mut wait = POLL.0;
+        while self.reported < self.handed {
+            producer.poll(wait);
+            if self.count(producer) {
+                wait = POLL.0;
+            } else {
+                wait = (wait * 2).min(POLL.1);
+                self.quiet_since.get_or_insert_with(Instant::now);
+            }
+            if let Some(reason) = fatal(producer) {
+                return Some(Progress::Fatal(reason));
+            }
+            if self.reported < self.handed && started.elapsed() >= patience {
+                let quiet = self.quiet_since.is_some_and(|since| since.elapsed() >= QUIET);
+                return Some(Progress::Waiting(producer.context().trouble().filter(|_| quiet)));
+            }
+        }
+        None
+    }
+
+    /// Whether reports have come.
+    fn count(&mut self, producer: &Producer) -> bool {
+        let (acked, reported) = {
+            let reported = producer.context().lock();
+            (reported.acked, reported.acked + reported.failed.len())
+        };
+        let more = reported > self.reported;
+        self.reported = reported;
+        if more {
+            self.quiet_since = None;
+            if acked > 0 {
+                producer.context().clear();
+            }
+        }
+        more
+    }
+
+    /// Everything is reported: what failed goes again, alone, or never.
+    pub(super) fn judge(&mut self, producer: &Producer) -> Option<SendError> {
+        let failed = std::mem::take(&mut producer.context().lock().failed);
+        let alone = self.alone.take();
+        if failed.is_empty() {
+            return None;
+        }
+        self.spoilt = true;
+        let mut other = None;
+        for (index, code) in failed {
+            match code {
+                _ if index == CURSOR => other = Some(code),
+                RDKafkaErrorCode::MessageSizeTooLarge if alone == Some(index) => {
+                    self.poison.insert(index, "the broker takes no message of this size".to_string());
+                }
+                RDKafkaErrorCode::MessageSizeTooLarge => self.suspects.push(index),
+                RDKafkaErrorCode::InvalidRecord => {
+                    self.poison.insert(index, "the broker refuses this record".to_string());
+                }
+                code => {
+                    other = Some(code);
+                    self.waiting.push(index);
+                }
+            }
+        }
+        self.waiting.sort_unstable();
+        self.begin();
+        let code = other?;
+        Some(error_of(code, &format!("{}: {code}", self.topic)))
+    }
+}
+
+/// What a failure with `code` means for the next try.
+pub(super) fn error_of(code: RDKafkaErrorCode, reason: &str) -> SendError {
+    let text = told(code, reason);
+    if is_refusal(code) { SendError::Refused(text) } else { SendError::Transient(text) }
+}
+
+fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
+    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+}
+
+pub(super) fn fatal(producer: &Producer) -> Option<String> {
+    let (code, reason) = producer.client().fatal_error()?;
+    Some(producer.context().fatal().unwrap_or_else(|| format!("{reason} ({code})")))
+}
+
+fn is_topic_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
+fn decimal(mut number: u64, space: &mut [u8; 20]) -> &str {
+    let mut at = space.len();
+    for digit in space.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        at -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(space.get(at..).unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn numbers_are_written_as_people_do() {
+        for number in [0, 7, 10, 1_234_567_890, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string());
+        }
+    }
+}

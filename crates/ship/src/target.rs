@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Every kind of sink with its settings, and the one place that makes sinks of them.
+
+use crate::error::Error;
+use crate::file::{FileSettings, FileSink};
+use crate::kafka::{KafkaSettings, KafkaSink};
+use crate::sink::Sink;
+use crate::stdout::Stdout;
+use std::io::Write;
+
+/// Where documents go. Two equal ones lead to the same place in the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file of JSON lines.
+    File(FileSettings),
+    /// A Kafka cluster.
+    Kafka(Box<KafkaSettings>),
+}
+
+/// Who sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The sink's name.
+    pub sink: String,
+    /// The store's id.
+    pub store_id: [u8; 16],
+}
+
+impl Target {
+    /// The word for it in configurations.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Target::Stdout => "stdout",
+            Target::File(_) => "file",
+            Target::Kafka(_) => "kafka",
+        }
+    }
+
+    /// Makes the sink. Nothing is connected, opened or written yet.
+    ///
+    /// # Errors
+    /// When the settings contradict each other or a library refuses them.
+    pub fn sink(&self, origin: Origin, stdout: Box<dyn Write + Send>) -> Result<Box<dyn Sink>, Error> {
+        Ok(match self {
+            Target::Stdout => Box::new(Stdout::new(stdout)),
+            Target::File(settings) => Box::new(FileSink::new(settings.clone())),
+            Target::Kafka(settings) => Box::new(KafkaSink::new(settings.as_ref().clone(), origin)?),
+        })
+    }
+}
