@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A store with one damaged file. Reading, proving and recovering it end, and recovery opens it.
-//! The input names the file, then its new content or a list of bytes to change.
+//! The input names the file and the way, then holds the new content, or bytes to change in the file, or
+//! bytes to change inside what the file's blocks hold pressed, with all checksums made right again.
 #![no_main]
 
 use std::fs;
@@ -30,9 +31,10 @@ fuzz_target!(|data: &[u8]| {
     assert!(store::scan(data).consumed <= data.len());
     let [file, mode, rest @ ..] = data else { return };
     let dir = std::env::temp_dir().join("damaged");
-    damage(&dir, usize::from(*file), mode % 2 == 0, rest);
+    damage(&dir, usize::from(*file), Way::of(mode >> 2), rest);
     if let Ok(reader) = Reader::open(&dir) {
-        let entries = reader.query(&Query { newest_first: mode & 2 != 0, ..Query::default() });
+        let entries =
+            reader.query(&Query { newest_first: mode & 2 != 0, text: asked(*mode), ..Query::default() });
         assert!(entries.count() < 10_000, "more events than were ever written");
     }
     if let Ok(report) = store::verify(&dir, None, &mut |_, _| {}) {
@@ -43,6 +45,28 @@ fuzz_target!(|data: &[u8]| {
         assert!(matches!(error, store::Error::Version { .. }), "recovery refused: {error}");
     }
 });
+
+/// What is done with the bytes of the input.
+#[derive(Clone, Copy)]
+enum Way {
+    Replace,
+    Edit,
+    Inside,
+}
+
+impl Way {
+    fn of(mode: u8) -> Way {
+        match mode % 3 {
+            0 => Way::Replace,
+            1 => Way::Edit,
+            _ => Way::Inside,
+        }
+    }
+}
+
+fn asked(mode: u8) -> Option<Vec<u8>> {
+    (mode & 1 != 0).then(|| b"passwd".to_vec())
+}
 
 fn open(dir: &Path) -> Result<Writer, store::Error> {
     let options = Options { segment_bytes: 4096, block_events: 8, ..Options::default() };
@@ -71,7 +95,7 @@ fn fill(dir: &Path) -> Result<(), store::Error> {
     writer.tick(1_000_000_000)
 }
 
-fn damage(dir: &Path, chosen: usize, replace: bool, bytes: &[u8]) {
+fn damage(dir: &Path, chosen: usize, way: Way, bytes: &[u8]) {
     if dir.exists() {
         fs::remove_dir_all(dir).expect("the last store can be removed");
     }
@@ -79,7 +103,11 @@ fn damage(dir: &Path, chosen: usize, replace: bool, bytes: &[u8]) {
     for (at, (name, content)) in FILES.iter().enumerate() {
         let mut content = content.clone();
         if at == chosen % FILES.len() {
-            if replace { content = bytes.to_vec() } else { edit(&mut content, bytes) }
+            match way {
+                Way::Replace => content = bytes.to_vec(),
+                Way::Edit => edit(&mut content, bytes),
+                Way::Inside => content = edit_inside(&content, bytes),
+            }
         }
         fs::write(dir.join(name), content).expect("a file can be written");
     }
@@ -93,4 +121,20 @@ fn edit(content: &mut [u8], edits: &[u8]) {
             content[place % (length + 1)] = *value;
         }
     }
+}
+
+/// Each edit is one byte that names the piece, two of place and one of content; a place behind the
+/// piece's end adds a byte.
+fn edit_inside(content: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut number = 0u8;
+    store::mend(content, &mut |piece| {
+        for edit in edits.chunks_exact(EDIT_LEN).filter(|edit| edit[0] == number) {
+            let place = usize::from(edit[1]) << 8 | usize::from(edit[2]);
+            match piece.get_mut(place) {
+                Some(byte) => *byte = edit[3],
+                None => piece.push(edit[3]),
+            }
+        }
+        number = number.wrapping_add(1);
+    })
 }

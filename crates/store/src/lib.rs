@@ -38,6 +38,8 @@ mod identity;
 mod journal;
 mod ledger;
 mod limits;
+#[cfg(any(test, feature = "mend"))]
+mod mend;
 mod merkle;
 mod options;
 mod query;
@@ -56,6 +58,8 @@ pub use limits::{
     MAX_ATTACHMENT_BYTES, MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_EXECUTABLE_BYTES, MAX_POSITION_BYTES,
     MAX_SUBJECT_BYTES,
 };
+#[cfg(any(test, feature = "mend"))]
+pub use mend::mend;
 pub use options::{DiskFull, Dropped, Options, Statistics};
 pub use query::{Entry, Query, SubjectTest};
 pub use reader::{Entries, Reader, Totals};
