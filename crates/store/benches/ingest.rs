@@ -2,13 +2,17 @@
 //! Measures the store with synthetic exec events: speed of writing by CPU time, bytes per event,
 //! and the time of queries. `PURSER_BENCH_EVENTS` sets the number of events, 2,000,000 by default.
 //! The page cache of the store is dropped before each query when the process may do that.
+//! Beside the queries stands `grep` over the same events as lines of text.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a measuring program prints and may stop at any error"
 )]
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -105,6 +109,36 @@ fn follow(dir: &Path, events: u64) {
     );
 }
 
+/// An event as a line of a log that a person could search.
+fn write_line(log: &mut impl Write, number: u64, exec: &Exec) {
+    let time = number * STEP_NS + number % 7919;
+    let (container, executable, args) = (number % 10, exec.executable, exec.args.join(" "));
+    writeln!(
+        log,
+        "{time} container={container:064x} uid={} exe={executable} cwd=/srv/application/current args={args} ",
+        number % 3
+    )
+    .unwrap();
+}
+
+/// The rival: `grep -c` over the lines, its CPU time in steps of 10 ms.
+fn grep(dir: &Path, what: &str, text: &str) {
+    drop_cache(dir);
+    let (start, before) = (Instant::now(), children_ms());
+    let output = Command::new("grep").args(["-c", "-F", text]).arg(dir.join("log")).output().unwrap();
+    let (wall, cpu) = (start.elapsed().as_secs_f64() * 1e3, children_ms() - before);
+    let found = String::from_utf8_lossy(&output.stdout).trim().to_string();
+    println!("grep {what}: {found} found in {wall:.1} ms (cpu {cpu} ms)");
+}
+
+/// CPU time of the processes this one has waited for, ms.
+fn children_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // cutime and cstime, fields 16 and 17, in ticks of 10 ms.
+    fields[13..15].iter().map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+}
+
 fn resident_kib(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -119,6 +153,8 @@ fn main() {
     let dir = dir.path();
     let (mut writer, _) = Writer::open(dir, [1; 16], 1, Options::default()).unwrap();
     let (mut cpu, mut raw, mut state) = (0.0, 0, 7);
+    let lines = tempfile::tempdir_in(dir.parent().unwrap()).unwrap();
+    let mut log = BufWriter::new(File::create(lines.path().join("log")).unwrap());
     let start = Instant::now();
     for batch in 0..events.div_ceil(BATCH) {
         let made: Vec<Exec> = (0..BATCH).map(|i| exec(batch * BATCH + i, &mut state)).collect();
@@ -137,6 +173,7 @@ fn main() {
             writer.append(&exec.bytes, &keys).unwrap();
             raw += exec.bytes.len();
         }
+        (batch * BATCH..).zip(&made).for_each(|(number, exec)| write_line(&mut log, number, exec));
         writer.commit(&batch.to_le_bytes()).unwrap();
         writer.tick(batch * BATCH * STEP_NS / 1_000_000).unwrap();
         cpu += cpu_secs() - before;
@@ -155,6 +192,18 @@ fn main() {
     println!("raw: {:.1} bytes per event", raw as f64 / written as f64);
     println!("disk: {:.1} bytes per event", disk as f64 / written as f64);
 
+    log.flush().unwrap();
+    ask_all(dir, written);
+    grep(lines.path(), "text, nowhere", "zmap-qx7");
+    grep(lines.path(), "text, one event", &format!("job-{} ", written / 4 * 3 + 1));
+    grep(lines.path(), "container, of all time", &format!("{:064x}", 4));
+    follow(dir, written);
+    let start = Instant::now();
+    let report = store::verify(dir, None, &mut |_, _| {}).unwrap();
+    println!("verify: whole = {}, {:.2} s", report.whole(), start.elapsed().as_secs_f64());
+}
+
+fn ask_all(dir: &Path, written: u64) {
     let text = |text: &str| Query { text: Some(text.as_bytes().to_vec()), ..Query::default() };
     ask(dir, "text, nowhere", &text("zmap-qx7"));
     ask(dir, "text, one event", &text(&format!("job-{}", written / 4 * 3 + 1)));
@@ -175,8 +224,4 @@ fn main() {
         "container, text and an hour of 1,000,000 events",
         &Query { text: Some(b"/data/0042".to_vec()), ..hour },
     );
-    follow(dir, written);
-    let start = Instant::now();
-    let report = store::verify(dir, None, &mut |_, _| {}).unwrap();
-    println!("verify: whole = {}, {:.2} s", report.whole(), start.elapsed().as_secs_f64());
 }
