@@ -9,6 +9,7 @@ mod command;
 pub mod config;
 pub mod control;
 mod exit;
+pub mod metrics;
 mod pipeline;
 mod sinks;
 mod table;

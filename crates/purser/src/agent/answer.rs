@@ -72,6 +72,7 @@ impl Agent {
             pins: self.watch.pins().to_path_buf(),
             events: self.line.store.statistics().events,
             notices: self.notices.clone(),
+            disk_full: self.full,
         }
     }
 
@@ -104,8 +105,10 @@ impl Agent {
             rings: vec![ring("records", records), ring("bulk", bulk)],
             events: store.events,
             store_bytes: store.bytes,
-            gaps: self.gaps.0,
-            lost: self.gaps.1,
+            gaps: self.gaps.iter().map(|gap| gap.gaps).sum(),
+            lost: self.gaps.iter().map(|gap| gap.lost).sum(),
+            gap_causes: self.gaps.clone(),
+            captured: self.pipeline.probe.lanes()?.iter().map(|lane| lane.sequence).sum(),
         })
     }
 
@@ -159,6 +162,7 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.redaction != new.redaction, "[redaction]");
     note(old.store != new.store, "[store] (after a restart)");
     note(old.runtimes != new.runtimes, "[runtimes] (after a restart)");
+    note(old.metrics != new.metrics, "[metrics] (after a restart)");
     note(old.sinks != new.sinks, "[sink]");
     changed
 }

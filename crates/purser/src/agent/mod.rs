@@ -19,7 +19,7 @@ pub(crate) use wake::Wake;
 
 use crate::command::say;
 use crate::config::Config;
-use crate::control::{Notice, Server};
+use crate::control::{GapStats, Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
 use crate::sinks::Sinks;
@@ -70,8 +70,8 @@ pub(crate) struct Agent {
     started: Instant,
     notices: Vec<Notice>,
     watch: Watch,
-    /// Gaps told since the start, and the events they stand for.
-    gaps: (u64, u64),
+    /// Gaps told since the start, by cause.
+    gaps: Vec<GapStats>,
     /// Per CPU, the last number given out when losses were last looked for.
     numbered: Vec<u64>,
     full: bool,
@@ -360,9 +360,16 @@ impl Agent {
     }
 }
 
-fn count_gap(gaps: &mut (u64, u64), event: &Event) {
-    if let Body::Gap(gap) = &event.body {
-        gaps.0 += 1;
-        gaps.1 += gap.count;
+fn count_gap(gaps: &mut [GapStats], event: &Event) {
+    let Body::Gap(gap) = &event.body else { return };
+    if let Some(counted) = gaps.iter_mut().find(|counted| counted.cause == gap.cause.word()) {
+        counted.gaps += 1;
+        counted.lost += gap.count;
     }
+}
+
+/// A counter for each cause there is.
+fn no_gaps() -> Vec<GapStats> {
+    let none = |cause: GapCause| GapStats { cause: cause.word().to_string(), gaps: 0, lost: 0 };
+    GapCause::ALL.map(none).to_vec()
 }

@@ -5,18 +5,24 @@
 use super::pins::pins_of;
 use super::place::Place;
 use super::watch::Watch;
-use super::{Agent, Line, Wake, rights};
+use super::{Agent, Line, Wake, no_gaps, rights};
 use crate::command::say;
 use crate::config::{self, Config, Include};
 use crate::control::{Notice, Server};
+use crate::metrics::{self, Listen};
 use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
 use crate::sinks::{self, Sinks};
 use anyhow::bail;
-use event::{Gap, GapCause};
+use event::{Container, Gap, GapCause, codec};
 use probe::{Origin, Probe};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::{Recovery, Writer};
+use store::{Query, Reader, Recovery, Writer};
+
+/// Newest events looked at for containers that were met before.
+const REMEMBERED_EVENTS: usize = 1024;
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -46,10 +52,14 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     rights::drop_most()?;
     let wake = Wake::new()?;
     let server = Server::start(&options.store, wake.waker()?)?;
+    if config.metrics.listen != Listen::Off {
+        metrics::start(&config.metrics.listen, &options.store)?;
+    }
     let store_end = store.next_sequence();
     let sinks = Sinks::new(&options.store, wake.waker()?);
     let place = Place::decode(store.position()).unwrap_or_default();
-    let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
+    let cgroups = Cgroups::new(&config, met_before(&options.store))?;
+    let pipeline = Pipeline::new(probe, cgroups, &config)?;
     let mut agent = Agent {
         options,
         pipeline,
@@ -61,7 +71,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         started: Instant::now(),
         notices: Vec::new(),
         watch,
-        gaps: (0, 0),
+        gaps: no_gaps(),
         numbered: Vec::new(),
         full: false,
         busy: false,
@@ -71,6 +81,20 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     agent.carry_on(&recovery, had_store)?;
     agent.sinks.configure(prepared, store_end)?;
     Ok(agent)
+}
+
+/// Containers of the newest events: what the runtimes said of them need not be waited for again.
+/// A store that cannot be read has none.
+fn met_before(store: &Path) -> Vec<Container> {
+    let newest = Query { newest_first: true, limit: Some(REMEMBERED_EVENTS), ..Query::default() };
+    let Ok(reader) = Reader::open(store) else { return Vec::new() };
+    let mut met: HashMap<Arc<[u8]>, Container> = HashMap::new();
+    for entry in reader.query(&newest).flatten() {
+        if let Some(Ok(container)) = entry.attachment.as_deref().map(codec::decode_container) {
+            met.entry(entry.subject).or_insert(container);
+        }
+    }
+    met.into_values().collect()
 }
 
 impl Agent {

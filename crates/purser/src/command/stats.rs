@@ -169,6 +169,7 @@ mod tests {
             store_bytes: 1 << 20,
             gaps: 1,
             lost: 12,
+            ..Stats::default()
         };
         let mut out = Vec::new();
         table(&stats, None, &mut out).unwrap();

@@ -70,7 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         config.scope.include = vec![Include::Container, Include::Host];
     }
     let probe = Probe::load(sizes(&config), &settings(&config))?;
-    let pipeline = Pipeline::new(probe, Cgroups::new(&config)?, &config)?;
+    let pipeline = Pipeline::new(probe, Cgroups::new(&config, Vec::new())?, &config)?;
     let wanted = match &args.container {
         Some(container) => Wanted::Container(container.clone(), Glob::new(container).ok()),
         None => Wanted::Family(Family::default()),

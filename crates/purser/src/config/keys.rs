@@ -78,6 +78,10 @@ pub const KEYS: &[Key] = &[
     key("runtimes.lxc", "The directory of LXC containers."),
     key("runtimes.machines", "The registry of systemd-machined."),
     key("runtimes.request_timeout_ms", "Longest wait for a runtime's answer, in milliseconds: 10 to 60000."),
+    key(
+        "metrics.listen",
+        "Where /metrics and /healthz are served: \"off\", a loopback address with a port, or \"unix:/PATH\".",
+    ),
     key("sink.any.type", "Where a sink sends to: file, kafka or stdout."),
     key("sink.any.schema", "The names that documents use: ecs."),
     key("sink.any.from", "Where a new sink begins: with the \"start\" of the store or at its \"end\"."),

@@ -25,7 +25,7 @@ pub use provenance::{Origin, Provenance};
 pub use quantity::{Age, Size};
 pub use rule::{ARGV0_LIMIT, Action, NAME_LIMIT, PATH_LIMIT, RULES_LIMIT, Rule, RuleError};
 pub use section::{
-    Agent, Capture, DiskFull, Include, Label, Redaction, RedactionRule, Runtimes, Scope, Store,
+    Agent, Capture, DiskFull, Include, Label, Metrics, Redaction, RedactionRule, Runtimes, Scope, Store,
 };
 pub use show::show;
 pub use sink::Sink;
@@ -58,6 +58,8 @@ pub struct Config {
     pub store: Store,
     /// `[runtimes]`
     pub runtimes: Runtimes,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[sink.NAME]`; read apart from the rest, because what may stand there depends on the type.
     #[serde(rename = "sink", skip_deserializing)]
     pub sinks: BTreeMap<String, Sink>,

@@ -4,6 +4,7 @@
 
 use super::glob::Glob;
 use super::quantity::{Age, Size};
+use crate::metrics::Listen;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -153,6 +154,14 @@ pub struct RedactionRule {
     /// Base names of the programs it is for; empty for all.
     #[serde(default)]
     pub commands: Vec<String>,
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are served.
+    pub listen: Listen,
 }
 
 /// `[store]`

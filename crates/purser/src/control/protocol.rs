@@ -154,6 +154,8 @@ pub struct Status {
     pub events: u64,
     /// What is not as it should be, for `purser doctor`.
     pub notices: Vec<Notice>,
+    /// Events wait in the kernel's rings, because the disk is full.
+    pub disk_full: bool,
 }
 
 /// Something that is not as it should be.
@@ -189,6 +191,22 @@ pub struct Stats {
     /// Gaps told.
     pub gaps: u64,
     /// Events these gaps stand for.
+    pub lost: u64,
+    /// The same by cause, since the agent started.
+    pub gap_causes: Vec<GapStats>,
+    /// Events the kernel side has numbered since it was loaded.
+    pub captured: u64,
+}
+
+/// Gaps of one cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GapStats {
+    /// Its word in documents.
+    pub cause: String,
+    /// Gaps told.
+    pub gaps: u64,
+    /// Events they stand for.
     pub lost: u64,
 }
 

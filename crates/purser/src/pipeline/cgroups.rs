@@ -44,6 +44,8 @@ pub(crate) struct Cgroups {
     answers: Receiver<Resolved>,
     seen: HashMap<u64, Seen>,
     known: HashMap<String, Known>,
+    /// What an earlier agent knew, by id, until the container is met again.
+    met_before: HashMap<String, Container>,
     /// Containers whose description changed and has not been taken yet.
     changed: Vec<String>,
     /// Time left for waiting, and when it was last counted.
@@ -56,10 +58,13 @@ pub(crate) struct Known {
     pub(crate) info: Container,
     pub(crate) cgroups: Vec<u64>,
     answered: bool,
+    /// An earlier agent was told its name.
+    named: bool,
 }
 
 impl Cgroups {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Cgroups> {
+    /// `met_before`: what an earlier agent was told, believed until the runtimes answer anew.
+    pub(crate) fn new(config: &Config, met_before: Vec<Container>) -> anyhow::Result<Cgroups> {
         let (results, answers) = sync_channel(ANSWERS_LIMIT);
         let directory = Directory::start(config.runtimes.clone(), results)
             .context("starting the threads that ask the container runtimes")?;
@@ -69,6 +74,7 @@ impl Cgroups {
             answers,
             seen: HashMap::new(),
             known: HashMap::new(),
+            met_before: met_before.into_iter().map(|known| (known.id.clone(), known)).collect(),
             changed: Vec::new(),
             budget: (PATIENCE, Instant::now()),
         })
@@ -133,13 +139,15 @@ impl Cgroups {
 
     /// Takes note of a container and has the runtimes asked about it.
     fn meet(&mut self, identity: &Identity, path: &[u8], key: u64) {
+        let before = self.met_before.remove(&identity.id);
         let known = self.known.entry(identity.id.clone()).or_insert_with(|| Known {
-            info: Container {
+            named: before.as_ref().is_some_and(|before| !before.name.is_empty()),
+            info: before.unwrap_or_else(|| Container {
                 id: identity.id.clone(),
                 runtime: identity.runtime.as_str().to_string(),
                 pod_uid: identity.pod_uid.clone().unwrap_or_default(),
                 ..Container::default()
-            },
+            }),
             cgroups: Vec::new(),
             answered: false,
         });
@@ -173,7 +181,7 @@ impl Cgroups {
         let (left, counted) = self.budget;
         let budget = (left + start.saturating_duration_since(counted) / WAITING_SHARE).min(PATIENCE);
         let until = start + budget;
-        while self.known.get(id).is_some_and(|known| !known.answered) {
+        while self.known.get(id).is_some_and(|known| !known.answered && !known.named) {
             let left = until.saturating_duration_since(Instant::now());
             match self.answers.recv_timeout(left) {
                 Ok(answer) => self.take(answer),

@@ -15,6 +15,7 @@ mod kill9; // the agent is killed under load: nothing lost, nothing twice
 mod lab; // programs, image and commands that all tests use
 mod load; // numbered executions in a container, and the check of their numbers
 mod machines; // containers of LXC and systemd-nspawn
+mod metrics; // numbers and health for monitoring
 mod pod; // a pod of containerd has its names
 mod record; // reading documents
 mod restart; // what happens while the agent is down, and a clean stop
