@@ -21,6 +21,7 @@ mod options;
 mod packages;
 mod place;
 mod process;
+mod receivers;
 mod setup;
 mod tidy;
 mod vm;

@@ -20,13 +20,15 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, execsnoop as a rival, curl to speak
-/// CRI, and bpftool to look at what is in the kernel.
+/// CRI, bpftool to look at what is in the kernel, and Maven and Java for the receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
     "curl",
     "libbpf-tools",
     "lxc",
+    "maven",
+    "openjdk-17-jdk-headless",
     "podman",
     "qemu-system-x86",
     "runc",

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::options::Options;
 use crate::process::{program, run};
-use crate::{daemon, packages};
+use crate::{daemon, packages, receivers};
 
 /// What the machine must be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +51,9 @@ pub(crate) fn prepare(level: Level) -> Result<()> {
         .flat_map(|(_, names)| names.iter().copied())
         .collect();
     packages::install(&wanted)?;
+    if level >= Level::Tests {
+        receivers::fetch()?;
+    }
     if level >= Level::Run {
         mount("bpf", "/sys/fs/bpf")?;
         mount("tracefs", "/sys/kernel/tracing")?;

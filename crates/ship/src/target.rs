@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every kind of sink with its settings, and the one place that makes sinks of them.
 
+use crate::elastic::{ElasticSettings, ElasticSink};
 use crate::error::Error;
 use crate::file::{FileSettings, FileSink};
 use crate::kafka::{KafkaSettings, KafkaSink};
@@ -17,6 +18,8 @@ pub enum Target {
     File(FileSettings),
     /// A Kafka cluster.
     Kafka(Box<KafkaSettings>),
+    /// Elasticsearch or OpenSearch.
+    Elastic(Box<ElasticSettings>),
 }
 
 /// Who sends.
@@ -35,6 +38,7 @@ impl Target {
             Target::Stdout => "stdout",
             Target::File(_) => "file",
             Target::Kafka(_) => "kafka",
+            Target::Elastic(_) => "elasticsearch",
         }
     }
 
@@ -43,10 +47,13 @@ impl Target {
     /// # Errors
     /// When the settings contradict each other or a library refuses them.
     pub fn sink(&self, origin: Origin, stdout: Box<dyn Write + Send>) -> Result<Box<dyn Sink>, Error> {
+        // Before the first one uses it: OpenSSL must not read the host's configuration.
+        sys::openssl_without_configuration();
         Ok(match self {
             Target::Stdout => Box::new(Stdout::new(stdout)),
             Target::File(settings) => Box::new(FileSink::new(settings.clone())),
             Target::Kafka(settings) => Box::new(KafkaSink::new(settings.as_ref().clone(), origin)?),
+            Target::Elastic(settings) => Box::new(ElasticSink::new(settings.as_ref().clone())?),
         })
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! A room with unsafe code. It knows addresses and lengths, never what a record means.
 
+mod openssl;
 mod ring;
 
+pub use openssl::openssl_without_configuration;
 pub use ring::{Ring, RingError, Slot};

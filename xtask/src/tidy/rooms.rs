@@ -12,7 +12,7 @@ const KNOWS: [(&str, &[&str]); 9] = [
     ("probe", &["sys"]),
     ("purser", &["container", "event", "names", "probe", "redact", "ship", "store", "sys"]),
     ("redact", &[]),
-    ("ship", &["event", "names", "store"]),
+    ("ship", &["event", "names", "store", "sys"]),
     ("store", &[]),
     ("sys", &[]),
 ];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser sink`: where events go, how far they got, and what to do about it.
 
+mod setup;
 mod test;
 
 use super::output::{self, Format};
@@ -27,6 +28,7 @@ Sinks are configured as [sink.NAME]; purser reload puts a changed configuration 
 Examples:
   purser sink ls                              state, lag and last error of each
   purser sink test kafka                      does it work? step by step
+  purser sink setup search                    what a search cluster needs, and make it with --yes
   purser sink rewind kafka --to 2h            send the last two hours again
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 3 no agent is running";
@@ -35,6 +37,7 @@ Exit codes: 0 done, 1 failed or refused, 2 wrong command line or configuration, 
 enum SinkCommand {
     Ls(List),
     Test(test::Test),
+    Setup(setup::Setup),
     Rewind(Rewind),
     Pause(Pause),
     Resume(Resume),
@@ -100,6 +103,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
         SinkCommand::Ls(list) => list.run(),
         SinkCommand::Test(test) => test.run(),
+        SinkCommand::Setup(setup) => setup.run(),
         SinkCommand::Rewind(rewind) => {
             let to = place_of(&rewind.to, &Zoned::now())?;
             let request = Request::SinkRewind { name: rewind.name, to };

@@ -2,6 +2,8 @@
 //! `[sink.NAME]`: where events go. What is common to all sinks, and one structure for each type.
 //! Secrets never stand here, only where they are to be read.
 
+pub mod http;
+
 use super::check::{self, Fault};
 use super::quantity::{Age, Size};
 use super::spots;
@@ -16,7 +18,7 @@ const SINKS_LIMIT: usize = 32;
 /// Longest name: it is also a directory's.
 const NAME_LIMIT: usize = 64;
 /// The types there are.
-pub(super) const TYPES: [&str; 3] = ["file", "kafka", "stdout"];
+pub(super) const TYPES: [&str; 4] = ["elasticsearch", "file", "kafka", "stdout"];
 
 /// One sink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,6 +84,8 @@ pub enum Kind {
     File(File),
     /// Kafka.
     Kafka(Box<Kafka>),
+    /// Elasticsearch or OpenSearch.
+    Elasticsearch(Box<http::Elastic>),
 }
 
 impl Kind {
@@ -91,6 +95,7 @@ impl Kind {
             Kind::Stdout => "stdout",
             Kind::File(_) => "file",
             Kind::Kafka(_) => "kafka",
+            Kind::Elasticsearch(_) => "elasticsearch",
         }
     }
 }
@@ -301,6 +306,9 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
     let own = spanned(own);
     let kind = match kind.as_deref() {
         Some("file") => Kind::File(File::deserialize(own).map_err(wrong)?),
+        Some("elasticsearch") => {
+            Kind::Elasticsearch(Box::new(http::Elastic::deserialize(own).map_err(wrong)?))
+        }
         Some("kafka") => Kind::Kafka(Box::new(Kafka::deserialize(own).map_err(wrong)?)),
         _ => Kind::Stdout,
     };
@@ -326,6 +334,7 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
                 check::within(&at("keep"), file.keep, 0, 10_000)?;
             }
             Kind::Kafka(kafka) => check_kafka(&at, kafka)?,
+            Kind::Elasticsearch(elastic) => elastic.check(&at)?,
         }
     }
     Ok(())

@@ -185,6 +185,12 @@ tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_fil
 type = "kafka"
 brokers = ["[::1]:9093"]
 sasl = { mechanism = "OAUTHBEARER", token_file = "/t" }
+[sink.search]
+type = "elasticsearch"
+urls = ["https://es1.example:9200"]
+pipeline = "enrich"
+auth = { api_key_file = "/k" }
+tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
 "#;
 
 #[test]
@@ -198,6 +204,13 @@ fn the_table_of_keys_is_the_types_of_sinks() {
     // One sink cannot have all of these.
     let others = ["username", "password_command", "password_credential", "token_command"];
     found.extend(others.map(|name| format!("sink.kafka.sasl.{name}")));
+    for (secret, place) in ["password", "api_key", "token"]
+        .into_iter()
+        .flat_map(|secret| ["file", "command", "credential"].map(|place| (secret, place)))
+    {
+        found.insert(format!("sink.elasticsearch.auth.{secret}_{place}"));
+    }
+    found.insert("sink.elasticsearch.auth.username".to_string());
     let shared = |path: &str| {
         let name = path.rsplit('.').next().unwrap_or_default();
         KEYS.iter().any(|key| key.path == format!("sink.any.{name}")) && path.matches('.').count() == 2
@@ -208,7 +221,7 @@ fn the_table_of_keys_is_the_types_of_sinks() {
     assert_eq!(own, listed.collect());
     assert_eq!(
         found.len() - own.len(),
-        3 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
+        4 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
     );
 }
 
@@ -229,7 +242,10 @@ fn wrong_sinks_are_told_with_their_place() {
     let told = |more: &str| message(&format!("{kafka}{more}"));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").starts_with("purser.toml:2:8: "));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
-    assert!(message("[sink.k]\ntype = \"carrier pigeon\"\n").contains("known: file, kafka, stdout"));
+    assert!(
+        message("[sink.k]\ntype = \"carrier pigeon\"\n")
+            .contains("known: elasticsearch, file, kafka, stdout")
+    );
     assert!(message("[sink.k]\npath = \"/x\"\n").starts_with("purser.toml:1:7: a sink needs a type"));
     assert!(message("[sink.\"../x\"]\ntype = \"stdout\"\n").contains("letters, digits, - or _"));
     assert!(message("sink = 3\n").contains("write [sink.NAME]"));
@@ -303,4 +319,29 @@ fn a_file_that_others_can_write_is_refused() {
     fs::write(&path, b"[agent]\nstore = \"\xff\"\n").unwrap();
     let error = Config::load(Some(&path)).unwrap_err().to_string();
     assert!(error.ends_with("purser.toml:2:10: the text is not UTF-8 from here on"), "{error}");
+}
+
+#[test]
+fn a_search_cluster_needs_urls_and_one_secret() {
+    let read = |more: &str| {
+        let text = format!("[sink.s]\ntype = \"elasticsearch\"\n{more}");
+        parse(&text, "p.toml").map_err(|error| error.to_string())
+    };
+    let good =
+        "urls = [\"https://es:9200\"]\nauth = { api_key_file = \"/etc/k\" }\ndata_stream = \"logs-a-b\"\n";
+    assert!(read(good).is_ok(), "{:?}", read(good));
+    for (wrong, said) in [
+        ("", "at least one"),
+        ("urls = [\"es:9200\"]", "begins with https"),
+        ("urls = [\"https://es\"]\ndata_stream = \"Logs\"", "no data stream"),
+        ("urls = [\"https://es\"]\nauth = { username = \"u\" }", "exactly one of"),
+        ("urls = [\"https://es\"]\nauth = { password_file = \"/p\" }", "needs a username"),
+        ("urls = [\"https://es\"]\nauth = { api_key_file = \"/p\", token_file = \"/t\" }", "exactly one of"),
+        ("urls = [\"https://es\"]\nauth = { api_key_file = \"p\" }", "absolute"),
+        ("urls = [\"https://es\"]\ntimeout_secs = 0", "not from 1"),
+        ("url = \"https://es\"", "urls"),
+    ] {
+        let error = read(wrong).expect_err(wrong);
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
 }

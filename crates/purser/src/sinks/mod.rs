@@ -2,6 +2,7 @@
 //! The sinks of a running agent: one thread each, started and stopped by configuration. The main
 //! line never waits for any of them.
 
+mod http;
 mod oauth;
 mod prepare;
 mod secrets;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a section of the configuration to a sink: secrets are read, words become settings.
 
-use super::{oauth, secrets};
+use super::{http, oauth, secrets};
 use crate::command::{boot_id, host_name};
 use crate::config::sink::{self, Kafka, Kind, Mechanism, Sasl};
 use crate::config::{Age, Sink};
@@ -9,7 +9,7 @@ use event::document::Context;
 use event::{Agent, Body, Event};
 use ship::{
     Batch, Compression, FileSettings, Head, KafkaSettings, Limits, Line, LineSettings, Notice, Origin,
-    RecordKey, Renderer, Schema, Secret, Status, Target, Template, TlsSettings, Tools,
+    RecordKey, Renderer, Schema, Secret, Status, Target, Template, Tools,
 };
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
@@ -22,26 +22,37 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct Prepared {
     pub(crate) name: String,
     pub(crate) sink: Sink,
-    /// The password of Kafka, unless a program is asked for it when it is needed.
+    /// Password, key or token, unless a program is asked for it when it is needed.
     password: Option<Secret>,
     key_password: Option<Secret>,
 }
 
 /// Reads the secrets of `sink`, without asking programs for them.
 pub(crate) fn prepare(name: &str, sink: &Sink) -> anyhow::Result<Prepared> {
-    let (mut password, mut key_password) = (None, None);
-    if let Kind::Kafka(kafka) = &sink.kind {
-        let about = |error: anyhow::Error| error.context(format!("setting up sink {name}"));
-        if let Some(sasl) = &kafka.sasl {
-            password = secrets::password(sasl, false).map_err(about)?;
+    let about = |error: anyhow::Error| error.context(format!("setting up sink {name}"));
+    let (password, tls) = match &sink.kind {
+        Kind::Stdout | Kind::File(_) => (Ok(None), None),
+        Kind::Kafka(kafka) => {
+            let password = kafka.sasl.as_ref().map_or(Ok(None), |sasl| secrets::password(sasl, false));
+            (password, kafka.tls.as_ref())
         }
-        let file = kafka.tls.as_ref().and_then(|tls| tls.key_password_file.as_deref());
-        key_password = file.map(secrets::file).transpose().map_err(about)?;
-    }
+        Kind::Elasticsearch(elastic) => (http::read(elastic.http.auth.as_ref()), elastic.http.tls.as_ref()),
+    };
+    let password = password.map_err(about)?;
+    let file = tls.and_then(|tls| tls.key_password_file.as_deref());
+    let key_password = file.map(secrets::file).transpose().map_err(about)?;
     Ok(Prepared { name: name.to_string(), sink: sink.clone(), password, key_password })
 }
 
 impl Prepared {
+    pub(super) fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    pub(super) fn key_password(&self) -> Option<&Secret> {
+        self.key_password.as_ref()
+    }
+
     /// The settings for the room that ships; asks programs for secrets where that is configured.
     pub(crate) fn target(&self) -> anyhow::Result<Target> {
         Ok(match &self.sink.kind {
@@ -53,17 +64,12 @@ impl Prepared {
                 keep: file.keep,
             }),
             Kind::Kafka(kafka) => Target::Kafka(Box::new(self.kafka(kafka)?)),
+            Kind::Elasticsearch(elastic) => Target::Elastic(Box::new(self.elastic(elastic)?)),
         })
     }
 
     fn kafka(&self, kafka: &Kafka) -> anyhow::Result<KafkaSettings> {
-        let tls = kafka.tls.as_ref().map(|tls| TlsSettings {
-            ca: tls.ca.clone(),
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            key_password: self.key_password.clone(),
-            skip_name_check: tls.skip_name_check,
-        });
+        let tls = kafka.tls.as_ref().map(|tls| http::tls(Some(tls), self.key_password.as_ref()));
         Ok(KafkaSettings {
             brokers: kafka.brokers.clone(),
             topic: Template::new(&kafka.topic).map_err(anyhow::Error::msg)?,

@@ -3,6 +3,7 @@
 //! print them. What is wrong is said without what was read.
 
 use crate::config::sink::Sasl;
+use crate::config::sink::http::SecretPlace;
 use anyhow::{Context, bail};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use ship::Secret;
@@ -104,14 +105,24 @@ pub(crate) fn command(arguments: &[String]) -> anyhow::Result<Secret> {
 /// The password of `sasl`, from wherever it is; `None` when tokens are used instead.
 /// A command is only run when `now` is set: it may take a while.
 pub(crate) fn password(sasl: &Sasl, now: bool) -> anyhow::Result<Option<Secret>> {
-    if let Some(path) = &sasl.password_file {
+    let place = SecretPlace {
+        file: sasl.password_file.clone(),
+        command: sasl.password_command.clone(),
+        credential: sasl.password_credential.clone(),
+    };
+    at(&place, now)
+}
+
+/// The secret at `place`; as for [`password`], a command is only run when `now` is set.
+pub(crate) fn at(place: &SecretPlace, now: bool) -> anyhow::Result<Option<Secret>> {
+    if let Some(path) = &place.file {
         return file(path).map(Some);
     }
-    if let Some(name) = &sasl.password_credential {
+    if let Some(name) = &place.credential {
         return credential(name).map(Some);
     }
-    if now && !sasl.password_command.is_empty() {
-        return command(&sasl.password_command).map(Some);
+    if now && !place.command.is_empty() {
+        return command(&place.command).map(Some);
     }
     Ok(None)
 }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `_bulk` says of each document, and what that means for it.
+
+use crate::http::Answer;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Longest reason that is kept of an item.
+const REASON_LIMIT: usize = 500;
+/// Errors that lie in the document: it will never be taken.
+const DOCUMENT_ERRORS: [&str; 7] = [
+    "document_parsing_exception",
+    "illegal_argument_exception",
+    "mapper_exception",
+    "mapper_parsing_exception",
+    "max_bytes_length_exceeded_exception",
+    "parsing_exception",
+    "strict_dynamic_mapping_exception",
+];
+/// Words of an illegal argument that lies in the cluster's set-up instead.
+const SET_UP_WORDS: [&str; 5] =
+    ["alias", "data stream", "maximum normal shards", "op_type", "pipeline with id"];
+
+/// What becomes of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is stored, now or before.
+    Safe,
+    /// It can be stored in a while.
+    Later,
+    /// It is not stored before somebody changes something.
+    Refused,
+    /// It will never be stored.
+    Poison,
+}
+
+/// One document's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) fate: Fate,
+    pub(super) reason: String,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    items: Vec<BTreeMap<String, Raw>>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    status: u16,
+    #[serde(default)]
+    error: Value,
+}
+
+/// Reads the answer to a request of `count` documents.
+pub(super) fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
+    let reply: Reply = serde_json::from_slice(body)
+        .map_err(|error| format!("its answer is not one to _bulk ({error}); is this a search cluster?"))?;
+    if reply.items.len() != count {
+        return Err(format!("its answer speaks of {} documents, and {count} were sent", reply.items.len()));
+    }
+    let items = reply.items.into_iter().map(|item| match item.into_values().next() {
+        Some(raw) => Ok(judge(&raw)),
+        None => Err("its answer has an item that says nothing".to_string()),
+    });
+    items.collect()
+}
+
+fn judge(raw: &Raw) -> Item {
+    let kind = raw.error.get("type").and_then(Value::as_str).unwrap_or_default();
+    let reason = reason(&raw.error);
+    let fate = match raw.status {
+        200..=299 | 409 => Fate::Safe,
+        429 | 500..=599 => Fate::Later,
+        400 if DOCUMENT_ERRORS.contains(&kind) => {
+            let set_up =
+                kind == "illegal_argument_exception" && SET_UP_WORDS.iter().any(|word| reason.contains(word));
+            if set_up { Fate::Refused } else { Fate::Poison }
+        }
+        _ => Fate::Refused,
+    };
+    Item { fate, reason: format!("{}: {reason}", raw.status).chars().take(REASON_LIMIT).collect() }
+}
+
+/// Type and reason of an error, and of what caused it.
+fn reason(error: &Value) -> String {
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
+    let mut said = format!("{}: {}", text(error, "type"), text(error, "reason"));
+    let mut cause = error.get("caused_by");
+    for _ in 0..4 {
+        let Some(inner) = cause else { break };
+        said.push_str(&format!("; caused by {}", text(inner, "reason")));
+        cause = inner.get("caused_by");
+    }
+    said
+}
+
+/// Which of both it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Product {
+    pub(super) is_opensearch: bool,
+    version: String,
+}
+
+impl std::fmt::Display for Product {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.is_opensearch { "OpenSearch" } else { "Elasticsearch" };
+        write!(f, "{name} {}", self.version)
+    }
+}
+
+/// Reads the answer to `GET /`.
+pub(super) fn product(answer: &Answer) -> Result<Product, String> {
+    match answer.status {
+        200 => {}
+        401 => return Err(format!("{}; the credentials are wrong or missing", answer.told())),
+        _ => return Err(answer.told()),
+    }
+    let whole: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let version = whole.get("version").and_then(|version| version.get("number")).and_then(Value::as_str);
+    let version = version.ok_or_else(|| format!("it is no search cluster: {}", answer.excerpt()))?;
+    let distribution = whole.get("version").and_then(|version| version.get("distribution"));
+    let is_opensearch = distribution.and_then(Value::as_str) == Some("opensearch");
+    Ok(Product { is_opensearch, version: version.chars().take(40).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, read};
+
+    fn fate(status: u16, kind: &str, reason: &str) -> Fate {
+        let body = format!(
+            r#"{{"errors":true,"items":[{{"create":{{"status":{status},"error":{{"type":"{kind}","reason":"{reason}"}}}}}}]}}"#
+        );
+        read(body.as_bytes(), 1).unwrap()[0].fate
+    }
+
+    #[test]
+    fn each_item_is_judged_by_itself() {
+        assert_eq!(fate(201, "", ""), Fate::Safe);
+        assert_eq!(fate(409, "version_conflict_engine_exception", "exists"), Fate::Safe);
+        assert_eq!(fate(429, "es_rejected_execution_exception", "full"), Fate::Later);
+        assert_eq!(fate(503, "unavailable_shards_exception", ""), Fate::Later);
+        assert_eq!(fate(400, "mapper_parsing_exception", "failed to parse"), Fate::Poison);
+        assert_eq!(fate(400, "illegal_argument_exception", "Limit of total fields [1000]"), Fate::Poison);
+        assert_eq!(fate(400, "illegal_argument_exception", "no write index for alias [x]"), Fate::Refused);
+        assert_eq!(fate(400, "invalid_index_name_exception", "x"), Fate::Refused);
+        assert_eq!(fate(403, "security_exception", "no rights"), Fate::Refused);
+        assert_eq!(fate(404, "index_not_found_exception", "x"), Fate::Refused);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_no_answer() {
+        assert!(read(b"<html>", 1).unwrap_err().contains("search cluster"));
+        assert!(read(br#"{"items":[]}"#, 1).unwrap_err().contains("0 documents, and 1 were sent"));
+        assert!(read(br#"{"items":[{}]}"#, 1).is_err());
+        assert!(read(br#"{"took":1}"#, 0).is_err());
+    }
+}

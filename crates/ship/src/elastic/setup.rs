@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a search cluster needs before documents come: policy, index template and data stream. It is
+//! planned first, so that it can be shown; nothing that is there is changed unless it is ours.
+
+use super::{ElasticSettings, reply, template};
+use crate::http::{Answer, Client};
+use serde_json::Value;
+
+/// One thing to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetUpStep {
+    /// In words.
+    pub what: String,
+    /// `PUT` or `POST`.
+    pub method: &'static str,
+    /// Below the URL.
+    pub path: String,
+    /// What is sent; null when nothing is.
+    pub body: Value,
+    /// What the documents do without.
+    pub optional: bool,
+}
+
+/// What is to be done, and the connection to do it on.
+#[derive(Debug)]
+pub struct SetUp {
+    settings: ElasticSettings,
+    client: Client,
+    product: String,
+    steps: Vec<SetUpStep>,
+}
+
+impl SetUp {
+    /// Asks the cluster what it is and what it has. Documents are to be kept for `days`.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn plan(settings: &ElasticSettings, days: u32) -> Result<SetUp, String> {
+        let mut client = settings.http.client().map_err(|error| error.to_string())?;
+        let mut get = |path: String| {
+            client.ask(settings.http.request("GET", path, "", Vec::new())).map_err(|error| error.to_string())
+        };
+        let product = reply::product(&get(String::new())?)?;
+        let stream = settings.data_stream.as_str();
+        let policy = format!("purser-{stream}");
+        let policy_path = match product.is_opensearch {
+            true => format!("/_plugins/_ism/policies/{policy}"),
+            false => format!("/_ilm/policy/{policy}"),
+        };
+        let mut steps = Vec::new();
+        let step = |what: String, path: String, body: Value, optional| SetUpStep {
+            what,
+            method: "PUT",
+            path,
+            body,
+            optional,
+        };
+        let policy_body =
+            if product.is_opensearch { template::ism(stream, days) } else { template::ilm(days) };
+        let old = get(policy_path.clone())?;
+        let what = format!(
+            "life-cycle policy {policy}: a new index each 50 GB or 7 days, deleted {days} days later"
+        );
+        match (old.is_good(), product.is_opensearch) {
+            // OpenSearch replaces a policy only when it is told which one; that is left to people.
+            (true, true) => {}
+            _ => steps.push(step(what, policy_path, policy_body, product.is_opensearch)),
+        }
+        let template_path = format!("/_index_template/{policy}");
+        let body = template::index(stream, &policy, product.is_opensearch);
+        steps.push(step(format!("index template {policy} for {stream}"), template_path, body, false));
+        if !get(format!("/_data_stream/{stream}"))?.is_good() {
+            let path = format!("/_data_stream/{stream}");
+            steps.push(step(format!("data stream {stream}"), path, Value::Null, false));
+        }
+        Ok(SetUp { settings: settings.clone(), client, product: product.to_string(), steps })
+    }
+
+    /// What the cluster is.
+    pub fn product(&self) -> &str {
+        &self.product
+    }
+
+    /// What is to be done, in this order.
+    pub fn steps(&self) -> &[SetUpStep] {
+        &self.steps
+    }
+
+    /// Does one step.
+    ///
+    /// # Errors
+    /// What the cluster said.
+    pub fn run(&mut self, step: &SetUpStep) -> Result<(), String> {
+        let body = if step.body.is_null() { Vec::new() } else { step.body.to_string().into_bytes() };
+        let request = self.settings.http.request(step.method, step.path.clone(), "application/json", body);
+        let answer: Answer = self.client.ask(request).map_err(|error| error.to_string())?;
+        if answer.is_good() {
+            Ok(())
+        } else {
+            Err(format!("{} {}: {}", step.method, step.path, answer.told()))
+        }
+    }
+}
