@@ -8,12 +8,14 @@
 //! another field, is left out.
 
 mod build;
+mod merge;
 mod time;
 
 pub use time::rfc3339;
 
-use crate::{Container, Event};
+use crate::{Body, Container, Event, line_flags};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// What a document needs besides the event.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,14 @@ pub struct Context {
 /// Renders `event`, the `sequence`th of its store, as one line of JSON without a line end.
 pub fn render(context: &Context, sequence: u64, event: &Event, container: Option<&Container>) -> String {
     let document = build::document(context, sequence, event, container);
+    if let Body::Line(line) = &event.body
+        && line.flags & line_flags::UNDER_ROOT != 0
+        && let Some(fields) = build::json(line)
+    {
+        let overwrite = line.flags & line_flags::OVERWRITE != 0;
+        let document = serde_json::to_value(&document).expect("strings and numbers always serialise");
+        return merge::under_root(document, fields, overwrite).to_string();
+    }
     serde_json::to_string(&document).expect("strings and numbers always serialise")
 }
 
@@ -66,9 +76,15 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<AgentFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "PurserFields::is_empty")]
     purser: PurserFields,
 }
@@ -207,7 +223,28 @@ struct HostFields {
 
 #[derive(Serialize)]
 struct ErrorFields {
+    #[serde(skip_serializing_if = "String::is_empty")]
     code: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    message: String,
+}
+
+#[derive(Serialize)]
+struct LogFields {
+    file: LogFileFields,
+    offset: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct LogFileFields {
+    path: String,
+    device_id: String,
+    inode: String,
+    fingerprint: String,
 }
 
 #[derive(Serialize)]
@@ -249,6 +286,8 @@ struct PurserFields {
     peak_rss_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<GapFields>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    source: String,
 }
 
 impl PurserFields {

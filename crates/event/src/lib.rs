@@ -7,7 +7,10 @@
 mod base64;
 pub mod codec;
 pub mod document;
+mod line;
 pub mod names;
+
+pub use line::{FileKey, Line, line_flags};
 
 /// One thing that happened, on one boot of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub enum Body {
     Gap(Gap),
     /// Something the agent itself did.
     Agent(Agent),
+    /// A line that a program wrote into a log file.
+    Line(Box<Line>),
 }
 
 /// The kind of an event: the number kept in the store's filters and the word in documents.
@@ -57,12 +62,14 @@ pub enum Kind {
     Gap = 4,
     /// [`Body::Agent`]; documents use the verb inside, such as `agent_start`.
     Agent = 5,
+    /// [`Body::Line`].
+    Line = 6,
 }
 
 impl Kind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Kind; 6] =
-        [Kind::Exec, Kind::ExecFailed, Kind::Exit, Kind::Running, Kind::Gap, Kind::Agent];
+    pub const ALL: [Kind; 7] =
+        [Kind::Exec, Kind::ExecFailed, Kind::Exit, Kind::Running, Kind::Gap, Kind::Agent, Kind::Line];
 
     /// The word for this kind on the command line.
     pub fn word(self) -> &'static str {
@@ -73,6 +80,7 @@ impl Kind {
             Kind::Running => "process_running",
             Kind::Gap => "gap",
             Kind::Agent => "agent",
+            Kind::Line => "line",
         }
     }
 
@@ -92,6 +100,7 @@ impl Event {
             Body::Exit(_) => Kind::Exit,
             Body::Gap(_) => Kind::Gap,
             Body::Agent(_) => Kind::Agent,
+            Body::Line(_) => Kind::Line,
         }
     }
 
@@ -101,7 +110,7 @@ impl Event {
             Body::Exec(exec) | Body::Running(exec) => Some(&exec.process),
             Body::ExecFailed(failed) => Some(&failed.process),
             Body::Exit(exit) => Some(&exit.process),
-            Body::Gap(_) | Body::Agent(_) => None,
+            Body::Gap(_) | Body::Agent(_) | Body::Line(_) => None,
         }
     }
 }

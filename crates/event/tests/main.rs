@@ -7,8 +7,8 @@ mod schema;
 use event::codec::{decode, decode_container, encode, encode_container};
 use event::document::{Context, render};
 use event::{
-    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, GapCause, Namespaces, Process, ProcessKey,
-    Tty, flags,
+    Agent, Body, Container, Event, Exec, ExecFailed, Exit, FileKey, Gap, GapCause, Line, Namespaces, Process,
+    ProcessKey, Tty, flags, line_flags,
 };
 use std::path::Path;
 
@@ -89,6 +89,17 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         message: "recording containers".to_string(),
         version: "0.1.0".to_string(),
     };
+    let line = Line {
+        source: "app".to_string(),
+        path: b"/var/log/app\xff.log".to_vec(),
+        file: FileKey { device: 66306, inode: 1_048_579, fingerprint: 0x00ab_cdef_0123_4567 },
+        offset: 4096,
+        bytes: 90,
+        message: b"no\xfe such order".to_vec(),
+        json: r#"{"level":"warn","order":{"id":7}}"#.to_string(),
+        error: "key log is no text".to_string(),
+        flags: line_flags::CUT | line_flags::MULTILINE | line_flags::STDERR,
+    };
     let host = Event { container: String::new(), ..event(Body::Agent(agent)) };
     vec![
         ("exec", event(Body::Exec(Box::new(exec())))),
@@ -97,6 +108,7 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         ("exit", event(Body::Exit(exit))),
         ("gap", Event { container: "web.1".to_string(), ..event(Body::Gap(gap)) }),
         ("agent_start", host),
+        ("line", event(Body::Line(Box::new(line)))),
     ]
 }
 
@@ -131,6 +143,7 @@ fn events_of_nothing_but_zeros_come_back_too() {
         Body::ExecFailed(Box::default()),
         Body::Gap(Gap::default()),
         Body::Agent(Agent::default()),
+        Body::Line(Box::default()),
     ] {
         let event = Event { boot_id: [0; 16], time_ns: 0, boot_ns: 0, container: String::new(), body };
         let mut bytes = Vec::new();

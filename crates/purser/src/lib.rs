@@ -12,6 +12,7 @@ mod exit;
 pub mod metrics;
 mod pipeline;
 mod sinks;
+mod sources;
 mod table;
 
 // Not called here: it puts its functions in place of glibc's, for everything that is linked in.

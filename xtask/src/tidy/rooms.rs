@@ -5,14 +5,15 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 9] = [
+const KNOWS: [(&str, &[&str]); 10] = [
     ("container", &[]),
     ("event", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
-    ("purser", &["container", "event", "names", "probe", "redact", "ship", "store", "sys"]),
+    ("purser", &["container", "event", "names", "probe", "redact", "ship", "source", "store", "sys"]),
     ("redact", &[]),
     ("ship", &["event", "names", "store", "sys"]),
+    ("source", &["event"]),
     ("store", &[]),
     ("sys", &[]),
 ];

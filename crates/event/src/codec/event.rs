@@ -7,7 +7,8 @@
 use super::CodecError;
 use super::field::{Fields, Put, Value};
 use crate::{
-    Agent, Body, Event, Exec, ExecFailed, Exit, Gap, GapCause, Kind, Namespaces, Process, ProcessKey, Tty,
+    Agent, Body, Event, Exec, ExecFailed, Exit, Gap, GapCause, Kind, Line, Namespaces, Process, ProcessKey,
+    Tty,
 };
 
 mod tag {
@@ -72,6 +73,18 @@ mod tag {
     pub(super) const ACTION: u32 = 70;
     pub(super) const MESSAGE: u32 = 71;
     pub(super) const VERSION: u32 = 72;
+
+    pub(super) const SOURCE: u32 = 80;
+    pub(super) const PATH: u32 = 81;
+    pub(super) const DEVICE: u32 = 82;
+    pub(super) const INODE: u32 = 83;
+    pub(super) const FINGERPRINT: u32 = 84;
+    pub(super) const OFFSET: u32 = 85;
+    pub(super) const BYTES: u32 = 86;
+    pub(super) const TEXT: u32 = 87;
+    pub(super) const JSON: u32 = 88;
+    pub(super) const LINE_ERROR: u32 = 89;
+    pub(super) const LINE_FLAGS: u32 = 90;
 }
 
 /// Appends `event` to `out`.
@@ -97,6 +110,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
             out.text(tag::MESSAGE, &agent.message);
             out.text(tag::VERSION, &agent.version);
         }
+        Body::Line(line) => put_line(line, out),
     }
 }
 
@@ -181,6 +195,20 @@ fn put_gap(gap: &Gap, out: &mut Vec<u8>) {
     out.text(tag::DETAIL, &gap.detail);
 }
 
+fn put_line(line: &Line, out: &mut Vec<u8>) {
+    out.text(tag::SOURCE, &line.source);
+    out.bytes(tag::PATH, &line.path);
+    out.number(tag::DEVICE, line.file.device);
+    out.number(tag::INODE, line.file.inode);
+    out.number(tag::FINGERPRINT, line.file.fingerprint);
+    out.number(tag::OFFSET, line.offset);
+    out.number(tag::BYTES, line.bytes);
+    out.bytes(tag::TEXT, &line.message);
+    out.text(tag::JSON, &line.json);
+    out.text(tag::LINE_ERROR, &line.error);
+    out.number(tag::LINE_FLAGS, line.flags.into());
+}
+
 /// Everything a decoder meets on its way; the kind decides what of it is used.
 struct Draft {
     kind: u64,
@@ -198,6 +226,7 @@ struct Draft {
     exit: Exit,
     gap: Gap,
     agent: Agent,
+    line: Line,
 }
 
 /// Decodes what [`encode`] wrote.
@@ -218,6 +247,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, CodecError> {
         exit: Exit::default(),
         gap: Gap { cpu: u32::MAX, ..Gap::default() },
         agent: Agent::default(),
+        line: Line::default(),
     };
     draft.exec.process.login_uid = u32::MAX;
     let mut fields = Fields::new(bytes);
@@ -299,6 +329,18 @@ fn take_outcome(draft: &mut Draft, number: u32, value: u64) {
         tag::GAP_CPU => gap.cpu = (value as u32).wrapping_sub(1),
         tag::FIRST => gap.first = value,
         tag::LAST => gap.last = value,
+        _ => take_place(&mut draft.line, number, value),
+    }
+}
+
+fn take_place(line: &mut Line, number: u32, value: u64) {
+    match number {
+        tag::DEVICE => line.file.device = value,
+        tag::INODE => line.file.inode = value,
+        tag::FINGERPRINT => line.file.fingerprint = value,
+        tag::OFFSET => line.offset = value,
+        tag::BYTES => line.bytes = value,
+        tag::LINE_FLAGS => line.flags = value as u32,
         _ => {}
     }
 }
@@ -324,6 +366,11 @@ fn take_bytes(draft: &mut Draft, number: u32, value: &[u8]) {
         tag::ACTION => draft.agent.action = text(),
         tag::MESSAGE => draft.agent.message = text(),
         tag::VERSION => draft.agent.version = text(),
+        tag::SOURCE => draft.line.source = text(),
+        tag::PATH => draft.line.path = value.to_vec(),
+        tag::TEXT => draft.line.message = value.to_vec(),
+        tag::JSON => draft.line.json = text(),
+        tag::LINE_ERROR => draft.line.error = text(),
         _ => {}
     }
 }
@@ -354,6 +401,7 @@ fn finish(draft: Draft) -> Result<Event, CodecError> {
         }
         Kind::Gap => Body::Gap(draft.gap),
         Kind::Agent => Body::Agent(draft.agent),
+        Kind::Line => Body::Line(Box::new(draft.line)),
     };
     let time_ns = draft.boot_ns.wrapping_add(draft.clock_offset);
     Ok(Event { boot_id: draft.boot_id, time_ns, boot_ns: draft.boot_ns, container: draft.container, body })

@@ -3,13 +3,15 @@
 
 use super::{
     AgentFields, CharDeviceFields, ContainerFields, Context, Document, EffectiveFields, ErrorFields,
-    EventFields, GapFields, HostFields, IdFields, NameFields, NamespaceFields, OrchestratorFields,
-    ParentFields, PidFields, ProcessFields, PurserFields, ResourceFields, TtyFields, UserFields, rfc3339,
-    text, uuid,
+    EventFields, GapFields, HostFields, IdFields, LogFields, LogFileFields, NameFields, NamespaceFields,
+    OrchestratorFields, ParentFields, PidFields, ProcessFields, PurserFields, ResourceFields, TtyFields,
+    UserFields, rfc3339, text, uuid,
 };
 use crate::{
-    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Namespaces, Process, base64, flags, names,
+    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Line, Namespaces, Process, base64, flags,
+    line_flags, names,
 };
+use serde_json::{Map, Value};
 
 pub(super) fn document(
     context: &Context,
@@ -27,8 +29,11 @@ pub(super) fn document(
         orchestrator: container.and_then(orchestrator_fields),
         host: HostFields { name: context.host_name.clone(), boot: IdFields { id: uuid(&event.boot_id) } },
         error: None,
+        log: None,
+        stream: None,
         agent: None,
         message: None,
+        json: None,
         purser: process.map(|process| purser_fields(event, process)).unwrap_or_default(),
     };
     match &event.body {
@@ -37,6 +42,7 @@ pub(super) fn document(
         Body::Exit(exit) => add_exit(&mut document, exit),
         Body::Gap(gap) => add_gap(&mut document, gap),
         Body::Agent(agent) => add_agent(&mut document, agent),
+        Body::Line(line) => add_line(&mut document, line),
     }
     document
 }
@@ -50,6 +56,7 @@ fn event_fields(context: &Context, sequence: u64, event: &Event) -> EventFields 
         Body::Exit(_) => (None, &["process"], &["end"], None),
         Body::Gap(_) => (Some("pipeline_error"), &[], &["error"], None),
         Body::Agent(_) => (None, &["configuration"], &["info"], None),
+        Body::Line(_) => (None, &[], &["info"], None),
     };
     let action = match &event.body {
         Body::Agent(agent) => agent.action.clone(),
@@ -193,7 +200,8 @@ fn add_failed(document: &mut Document, failed: &ExecFailed) {
         process.name = base_name(&failed.filename);
         add_args(process, &failed.args, failed.args_count);
     }
-    document.error = Some(ErrorFields { code: names::errno(failed.errno) });
+    let code = names::errno(failed.errno);
+    document.error = Some(ErrorFields { code, kind: None, message: String::new() });
     document.purser.redacted = (failed.redacted != 0).then_some(failed.redacted);
 }
 
@@ -228,6 +236,40 @@ fn add_gap(document: &mut Document, gap: &Gap) {
 fn add_agent(document: &mut Document, agent: &Agent) {
     document.agent = Some(AgentFields { kind: "purser", version: agent.version.clone() });
     document.message = (!agent.message.is_empty()).then(|| agent.message.clone());
+}
+
+fn add_line(document: &mut Document, line: &Line) {
+    let words = [(line_flags::CUT, "truncated"), (line_flags::MULTILINE, "multiline")];
+    document.log = Some(LogFields {
+        file: LogFileFields {
+            path: text(&line.path),
+            device_id: line.file.device.to_string(),
+            inode: line.file.inode.to_string(),
+            fingerprint: format!("{:016x}", line.file.fingerprint),
+        },
+        offset: line.offset,
+        flags: words.iter().filter(|(bit, _)| line.flags & bit != 0).map(|(_, word)| *word).collect(),
+    });
+    document.stream = match line.flags {
+        flags if flags & line_flags::STDOUT != 0 => Some("stdout"),
+        flags if flags & line_flags::STDERR != 0 => Some("stderr"),
+        _ => None,
+    };
+    let is_json = !line.json.is_empty();
+    document.message = (!is_json || !line.message.is_empty()).then(|| text(&line.message));
+    if line.flags & line_flags::UNDER_ROOT == 0 {
+        document.json = json(line);
+    }
+    if !line.error.is_empty() {
+        let message = line.error.clone();
+        document.error = Some(ErrorFields { code: String::new(), kind: Some("json"), message });
+    }
+    document.purser.source.clone_from(&line.source);
+}
+
+/// The fields of a line of JSON; an object, or it was not ours.
+pub(super) fn json(line: &Line) -> Option<Map<String, Value>> {
+    if line.json.is_empty() { None } else { serde_json::from_str(&line.json).ok() }
 }
 
 fn base_name(path: &[u8]) -> String {

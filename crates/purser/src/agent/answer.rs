@@ -128,6 +128,10 @@ impl Agent {
         config.agent.store.clone_from(&self.options.store);
         // Secrets are read again: a sink whose password changed begins anew.
         let prepared = sinks::prepare_all(&config)?;
+        // Who goes on with a file must know what of it is committed.
+        if self.config.sources != config.sources && !self.commit()? {
+            anyhow::bail!("the disk is full, and sources change only when all they have read is stored");
+        }
         let changed = differences(&self.config, &config);
         if changed.is_empty() {
             self.sinks.configure(prepared, self.line.store.next_sequence())?;
@@ -136,6 +140,7 @@ impl Agent {
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
         self.sinks.configure(prepared, self.line.store.next_sequence())?;
+        self.sources.configure(&config, self.line.store.next_sequence())?;
         self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
         Ok(changed)
@@ -164,5 +169,6 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.runtimes != new.runtimes, "[runtimes] (after a restart)");
     note(old.metrics != new.metrics, "[metrics] (after a restart)");
     note(old.sinks != new.sinks, "[sink]");
+    note(old.sources != new.sources, "[source]");
     changed
 }

@@ -23,6 +23,7 @@ use crate::control::{GapStats, Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
 use crate::sinks::Sinks;
+use crate::sources::{Named, Sources};
 use anyhow::Context;
 use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
 use place::Place;
@@ -44,6 +45,11 @@ const TICK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 /// Bytes of events after which a batch is committed, well below the store's limit.
 const COMMIT_BYTES: usize = 8 << 20;
+/// Bytes waiting for a commit above which no lines of files are taken: a batch of them stays far
+/// below the rest of the store's limit.
+const LINES_BYTES: usize = 4 << 20;
+/// Time that sources have to save their positions when the agent ends.
+const SOURCES_PATIENCE: Duration = Duration::from_millis(500);
 /// Time between tries when the disk is full.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,6 +73,7 @@ pub(crate) struct Agent {
     server: Server,
     wake: Wake,
     sinks: Sinks,
+    sources: Sources,
     started: Instant,
     notices: Vec<Notice>,
     watch: Watch,
@@ -139,6 +146,7 @@ fn searchable(event: &Event) -> (u32, &[u8], Vec<&[u8]>) {
             (failed.process.euid, &failed.filename, text)
         }
         Body::Exit(exit) => (exit.process.euid, &exit.executable, vec![&exit.executable]),
+        Body::Line(line) => (0, b"", vec![&line.message, line.json.as_bytes(), &line.path]),
         Body::Gap(_) | Body::Agent(_) => (0, b"", Vec::new()),
     }
 }
@@ -211,9 +219,22 @@ impl Agent {
             line.append(&event)?;
             Ok(line.waiting < COMMIT_BYTES)
         })?;
+        self.take_lines()?;
         // Names that came meanwhile still reach the block these events are in.
         self.describe()?;
         Ok(self.commit()? && more)
+    }
+
+    /// Lines of files that sources have read: into the same commit as everything else.
+    fn take_lines(&mut self) -> anyhow::Result<()> {
+        while self.line.waiting <= LINES_BYTES {
+            let Some(batch) = self.sources.take() else { break };
+            for entry in batch.entries {
+                let event = self.pipeline.clock.event(Body::Line(Box::new(entry.line)));
+                self.line.append(&Event { container: entry.container, ..event })?;
+            }
+        }
+        Ok(())
     }
 
     /// What the runtimes have answered goes to the store and to the rules.
@@ -238,6 +259,7 @@ impl Agent {
             self.pipeline.probe.reader.release_quietly(&position);
             self.held = Some(position);
             self.sinks.committed(self.line.store.next_sequence());
+            self.sources.committed(self.line.store.next_sequence());
         }
         if done == self.full {
             let store = self.options.store.display();
@@ -257,6 +279,7 @@ impl Agent {
     fn tick(&mut self) -> anyhow::Result<()> {
         self.look_around()?;
         self.sinks.tick();
+        self.tick_sources();
         if self.full {
             return Ok(());
         }
@@ -268,6 +291,15 @@ impl Agent {
         match self.line.store.tick(self.pipeline.clock.wall_now()) {
             Ok(()) | Err(store::Error::Full { .. }) => Ok(()),
             Err(error) => Err(error).context("keeping the store in order"),
+        }
+    }
+
+    fn tick_sources(&mut self) {
+        self.sources.tick();
+        if self.sources.reads_containers() {
+            let known = self.pipeline.cgroups.all().map(|known| &known.info);
+            let named = known.map(|info| Named { id: info.id.clone(), name: info.name.clone() });
+            self.sources.set_containers(named.collect());
         }
     }
 
@@ -331,6 +363,7 @@ impl Agent {
         if !self.commit()? {
             return Ok(self.end_on_full_disk());
         }
+        self.sources.end(SOURCES_PATIENCE);
         self.end_sinks();
         let now = self.pipeline.clock.wall_now();
         let store = match end {

@@ -15,12 +15,15 @@ const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::DAC_READ_SEARCH);
 
 /// Gives up all other capabilities of this thread and of those it starts from now on.
-pub(super) fn drop_most() -> anyhow::Result<()> {
+/// `containers`: `SYS_PTRACE` stays, too, because the way to a container's files leads through one of
+/// its processes.
+pub(super) fn drop_most(containers: bool) -> anyhow::Result<()> {
     let held = capabilities(None).context("looking at the capabilities")?;
-    for capability in held.permitted.difference(KEPT).iter() {
+    let wanted = if containers { KEPT.union(CapabilitySet::SYS_PTRACE) } else { KEPT };
+    for capability in held.permitted.difference(wanted).iter() {
         remove_capability_from_bounding_set(capability).context("giving up capabilities")?;
     }
-    let kept = held.permitted & KEPT;
+    let kept = held.permitted & wanted;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).context("giving up capabilities")?;
     set_no_new_privs(true).context("refusing new privileges")

@@ -12,6 +12,7 @@ use crate::control::{Notice, Server};
 use crate::metrics::{self, Listen};
 use crate::pipeline::{Cgroups, Clock, Pipeline, Rules, settings, sizes};
 use crate::sinks::{self, Sinks};
+use crate::sources::{Sources, reads_containers};
 use anyhow::bail;
 use event::{Container, Gap, GapCause, codec};
 use probe::{Origin, Probe};
@@ -49,7 +50,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
     let watch = Watch::new(&options.store, pins)?;
     // Threads inherit rights when they start: drop them before the first that reads anything.
-    rights::drop_most()?;
+    rights::drop_most(config.sources.values().any(reads_containers))?;
     let wake = Wake::new()?;
     let server = Server::start(&options.store, wake.waker()?)?;
     if config.metrics.listen != Listen::Off {
@@ -57,6 +58,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     }
     let store_end = store.next_sequence();
     let sinks = Sinks::new(&options.store, wake.waker()?);
+    let sources = Sources::new(&options.store, wake.waker()?);
     let place = Place::decode(store.position()).unwrap_or_default();
     let cgroups = Cgroups::new(&config, met_before(&options.store))?;
     let pipeline = Pipeline::new(probe, cgroups, &config)?;
@@ -68,6 +70,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         server,
         wake,
         sinks,
+        sources,
         started: Instant::now(),
         notices: Vec::new(),
         watch,
@@ -80,6 +83,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     };
     agent.carry_on(&recovery, had_store)?;
     agent.sinks.configure(prepared, store_end)?;
+    let end = agent.line.store.next_sequence();
+    agent.sources.configure(&agent.config, end)?;
     Ok(agent)
 }
 

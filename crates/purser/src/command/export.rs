@@ -7,7 +7,7 @@ use super::place::Place;
 use super::rows::{Archive, Part};
 use crate::exit::Exit;
 use crate::table::{Ending, Row};
-use event::{Body, document, names};
+use event::{Body, Line, document, names};
 use jiff::Zoned;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -130,7 +130,13 @@ fn cells(body: &Body) -> Cells {
             Cells { lost: gap.count.to_string(), message, ..Cells::default() }
         }
         Body::Agent(agent) => Cells { message: agent.message.clone(), ..Cells::default() },
+        Body::Line(line) => Cells { message: line_text(line), error: line.error.clone(), ..Cells::default() },
     }
+}
+
+/// The text of a line, or its fields where it is made of them.
+fn line_text(line: &Line) -> String {
+    if line.message.is_empty() { line.json.clone() } else { document::text(&line.message) }
 }
 
 fn values(row: &Row) -> [Cow<'_, str>; 20] {

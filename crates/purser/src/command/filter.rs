@@ -251,7 +251,7 @@ fn has_program(body: &Body, wanted: &[u8]) -> bool {
         Body::Exec(exec) | Body::Running(exec) => &exec.executable,
         Body::ExecFailed(failed) => &failed.filename,
         Body::Exit(exit) => &exit.executable,
-        Body::Gap(_) | Body::Agent(_) => return false,
+        Body::Gap(_) | Body::Agent(_) | Body::Line(_) => return false,
     };
     if wanted.starts_with(b"/") {
         return path == wanted;
@@ -268,6 +268,10 @@ fn has_text(body: &Body, text: &[u8]) -> bool {
         Body::Exit(exit) => contains(&exit.executable, text),
         Body::Gap(gap) => contains(gap.detail.as_bytes(), text),
         Body::Agent(agent) => contains(agent.message.as_bytes(), text),
+        Body::Line(line) => {
+            let parts: [&[u8]; 3] = [&line.message, line.json.as_bytes(), &line.path];
+            parts.iter().any(|part| contains(part, text))
+        }
     }
 }
 

@@ -211,7 +211,7 @@ fn raw(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     let args = match &row.event.body {
         Body::Exec(exec) | Body::Running(exec) => &exec.args,
         Body::ExecFailed(failed) => &failed.args,
-        Body::Exit(_) | Body::Gap(_) | Body::Agent(_) => return Ok(()),
+        Body::Exit(_) | Body::Gap(_) | Body::Agent(_) | Body::Line(_) => return Ok(()),
     };
     for (index, argument) in args.iter().enumerate() {
         if index > 0 {

@@ -155,7 +155,56 @@ pub const KEYS: &[Key] = &[
     ),
     key("sink.kafka.cursor_topic", "The compacted topic of the cursors, for exactly_once."),
     key("sink.kafka.max_message_bytes", "Longest document; longer ones are set aside: 1kB to 100MB."),
+    key("source.file.type", "What a source reads: file."),
+    key(
+        "source.file.paths",
+        "Files, as globs: \"/var/log/app/*.log\", or \"container:NAME:/var/log/*.log\" inside containers.",
+    ),
+    key(
+        "source.file.exclude",
+        "Files that are not read, as globs of whole paths in which * stands for slashes, too.",
+    ),
+    key(
+        "source.file.from",
+        "Where a new source begins in files that are there already: at their \"start\" or their \"end\".",
+    ),
+    key("source.file.encoding", "utf-8, utf-16le, utf-16be or latin1."),
+    key(
+        "source.file.max_line_bytes",
+        "Longest line, and longest text of joined lines: 1KiB to 2MiB; the rest is cut, and that is told.",
+    ),
+    key("source.file.scan_every", "Time between looks for new files."),
+    key(
+        "source.file.ignore_older",
+        "Files that were not changed for this long are not begun with, or \"none\".",
+    ),
+    key(
+        "source.file.close_inactive",
+        "A file without a new line for this long is closed until it grows; \"none\" keeps it open.",
+    ),
+    key("source.file.close_removed", "Whether a file that was removed is closed at its end."),
+    key("source.file.close_renamed", "Whether a file that was renamed is closed at its end."),
+    key("source.file.close_eof", "Whether each file is closed at its end."),
+    key("source.file.symlinks", "Whether what symbolic links lead to is read."),
+    key(
+        "source.file.json.keys_under_root",
+        "Whether fields of JSON stand at the top of the document, not below json.",
+    ),
+    key(
+        "source.file.json.overwrite_keys",
+        "Whether they replace fields of the document there; never those that say where it comes from.",
+    ),
+    key("source.file.json.add_error_key", "Whether a line that is no JSON says so in error.message."),
+    key("source.file.json.message_key", "The key whose text is the message, which multiline looks at."),
+    key("source.file.multiline.pattern", "A regular expression for lines that belong to another one."),
+    key("source.file.multiline.negate", "Whether lines that it does not match belong to another one."),
+    key("source.file.multiline.match", "Which one: they come \"after\" it or \"before\" it."),
+    key("source.file.multiline.max_lines", "Most lines that are joined: 2 to 100000."),
+    key("source.file.multiline.timeout", "Longest wait for a line that belongs to the last one."),
 ];
+
+/// Where the keys of a source stand.
+pub(super) const FILE_SOURCE: &str = "source.file";
 
 /// Where the keys of every sink stand, whatever its type.
 pub(super) const EVERY_SINK: &str = "sink.any";

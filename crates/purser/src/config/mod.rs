@@ -15,6 +15,7 @@ mod rule;
 mod section;
 mod show;
 pub mod sink;
+pub mod source;
 mod spots;
 
 pub use error::ConfigError;
@@ -29,6 +30,7 @@ pub use section::{
 };
 pub use show::show;
 pub use sink::Sink;
+pub use source::Source;
 
 use serde::{Deserialize, Serialize};
 use spots::Spots;
@@ -63,6 +65,9 @@ pub struct Config {
     /// `[sink.NAME]`; read apart from the rest, because what may stand there depends on the type.
     #[serde(rename = "sink", skip_deserializing)]
     pub sinks: BTreeMap<String, Sink>,
+    /// `[source.NAME]`
+    #[serde(rename = "source")]
+    pub sources: BTreeMap<String, Source>,
 }
 
 impl Config {

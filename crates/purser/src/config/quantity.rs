@@ -42,6 +42,11 @@ impl Size {
 }
 
 impl Age {
+    /// No limit.
+    pub const fn none() -> Age {
+        Age(None)
+    }
+
     /// This many seconds.
     pub const fn of_secs(secs: u64) -> Age {
         Age(Some(secs))

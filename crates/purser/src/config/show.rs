@@ -20,7 +20,7 @@ pub fn show(config: &Config, provenance: &Provenance) -> String {
             continue;
         }
         section = head;
-        if head.starts_with("sink.") {
+        if head.starts_with("sink.") || head.starts_with("source.") {
             continue;
         }
         match find(&table, head) {
@@ -43,6 +43,12 @@ pub fn show(config: &Config, provenance: &Provenance) -> String {
         let Some(item) = find(&table, &path) else { continue };
         lines(&mut text, keys::EVERY_SINK, &path, item, provenance);
         lines(&mut text, &format!("sink.{}", sink.kind.word()), &path, item, provenance);
+    }
+    for name in config.sources.keys() {
+        let path = format!("source.{name}");
+        header(&mut text, &format!("[{path}]"));
+        let Some(item) = find(&table, &path) else { continue };
+        lines(&mut text, keys::FILE_SOURCE, &path, item, provenance);
     }
     text
 }

@@ -42,7 +42,25 @@ impl Spots {
                 self.sinks(sinks)?;
                 continue;
             }
+            if known == "source"
+                && let DeValue::Table(sources) = value.get_ref()
+            {
+                self.sources(sources)?;
+                continue;
+            }
             self.value(&path, &known, value)?;
+        }
+        Ok(())
+    }
+
+    /// Below `source` stand names, too; there is one type.
+    fn sources(&mut self, sources: &DeTable<'_>) -> Result<(), Unknown> {
+        for (name, value) in sources {
+            let path = format!("source.{}", name.get_ref());
+            self.0.insert(path.clone(), name.span());
+            if let DeValue::Table(table) = value.get_ref() {
+                self.table(&path, keys::FILE_SOURCE, table)?;
+            }
         }
         Ok(())
     }

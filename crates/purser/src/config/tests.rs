@@ -163,7 +163,10 @@ fn the_table_of_keys_is_the_types() {
     config.rules[0].parent = Some("/a".to_string());
     let mut found = BTreeSet::new();
     collect("", &toml::Value::Table(toml::Table::try_from(&config).unwrap()), &mut found);
-    let listed = KEYS.iter().map(|key| key.path.to_string()).filter(|path| !path.starts_with("sink."));
+    let listed = KEYS
+        .iter()
+        .map(|key| key.path.to_string())
+        .filter(|path| !path.starts_with("sink.") && !path.starts_with("source."));
     assert_eq!(found, listed.collect());
     assert!(KEYS.iter().all(|key| key.doc.ends_with('.')));
 }
@@ -344,4 +347,36 @@ fn a_search_cluster_needs_urls_and_one_secret() {
         let error = read(wrong).expect_err(wrong);
         assert!(error.contains(said), "{wrong}: {error}");
     }
+}
+
+const SOURCE: &str = r#"
+[source.app]
+type = "file"
+paths = ["/var/log/app/*.log", "container:web-*:/var/log/*.json"]
+json = { keys_under_root = true, message_key = "log" }
+multiline = { pattern = '^\\s' }
+"#;
+
+#[test]
+fn sources_are_shown_and_read_again() {
+    let (config, provenance) = read(SOURCE, "/etc/p.toml").unwrap();
+    let text = show(&config, &provenance);
+    assert_eq!(parse(&text, "shown").unwrap(), config, "{text}");
+    let listed = KEYS.iter().filter_map(|key| key.path.strip_prefix("source.file."));
+    for name in listed {
+        assert!(text.lines().any(|line| line.starts_with(&format!("{name} ="))), "{name} is not in\n{text}");
+    }
+}
+
+#[test]
+fn wrong_sources_are_told_with_their_place() {
+    let start = "[source.app]\ntype = \"file\"\npaths = [\"/x\"]\n";
+    let told = |more: &str| message(&format!("{start}{more}"));
+    assert!(told("jsn = {}\n").ends_with("did you mean \"json\"?"));
+    assert!(told("json = { keys_under_rot = true }\n").contains("did you mean \"keys_under_root\"?"));
+    assert!(told("max_line_bytes = \"1GiB\"\n").starts_with("purser.toml:4:1: a line has"));
+    assert!(told("multiline = { pattern = \"(\" }\n").starts_with("purser.toml:4:15: "));
+    assert!(message("[source.app]\ntype = \"file\"\npaths = [\"x\"]\n").contains("it is not absolute"));
+    assert!(message("[source.app]\npaths = [\"/x\"]\n").contains("type"));
+    assert!(message("[source.\"a b\"]\ntype = \"file\"\npaths = [\"/x\"]\n").contains("letters, digits"));
 }

@@ -37,6 +37,11 @@ impl Clock {
 
     /// Nanoseconds since 1970, now.
     pub(crate) fn wall_now(&self) -> u64 {
+        Clock::wall_clock()
+    }
+
+    /// The same for threads without a clock of their own.
+    pub(crate) fn wall_clock() -> u64 {
         nanos(ClockId::Realtime)
     }
 

@@ -76,6 +76,7 @@ impl Painter {
                 let text = format!("purser {}: {}", agent.action, agent.message);
                 self.plain(row, harmless(&text).into_owned())
             }
+            Body::Line(line) => self.plain(row, line_text(line)),
         }
     }
 
@@ -262,6 +263,18 @@ pub(super) fn marks(exec: &Exec) -> String {
     let words: Vec<&str> =
         flags::WORDS.iter().filter(|(bit, _)| exec.flags & told & bit != 0).map(|(_, word)| *word).collect();
     if words.is_empty() { String::new() } else { format!(" [{}]", words.join(" ")) }
+}
+
+/// The line behind the name of its file, both of them made harmless.
+fn line_text(line: &event::Line) -> String {
+    let file = line.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let text = if line.message.is_empty() {
+        Cow::Borrowed(line.json.as_str())
+    } else {
+        Cow::Owned(event::document::text(&line.message))
+    };
+    let short: String = text.chars().take(COMMAND_LIMIT).collect();
+    format!("{}: {}", harmless(&event::document::text(file)), harmless(&short))
 }
 
 fn gap_text(gap: &Gap) -> String {

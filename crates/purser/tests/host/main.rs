@@ -10,6 +10,7 @@ mod commands; // exit codes and last lines of commands that need the kernel
 mod containers; // every first process of a thousand short containers is attributed
 mod cri; // a containerd of our own, told what to do over CRI
 mod exec_modes; // every way to start or fail to start a program is seen
+mod files; // lines of log files: nothing lost, nothing twice
 mod group; // cgroups of our own
 mod kill9; // the agent is killed under load: nothing lost, nothing twice
 mod lab; // programs, image and commands that all tests use

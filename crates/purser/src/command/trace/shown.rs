@@ -28,7 +28,7 @@ impl Shown {
                 true
             }
             Body::Exit(exit) => self.running.remove(&exit.process.key) || self.full,
-            Body::ExecFailed(_) | Body::Gap(_) | Body::Agent(_) => true,
+            Body::ExecFailed(_) | Body::Gap(_) | Body::Agent(_) | Body::Line(_) => true,
         }
     }
 }

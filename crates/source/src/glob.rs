@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Paths with `*`, `?`, `[a-z]` and `**`, walked inside a root.
+
+use crate::error::Error;
+use crate::open::{Found, look};
+use rustix::fd::BorrowedFd;
+
+/// Longest path.
+const PATH_LIMIT: usize = 4096;
+/// Directories that `**` stands for, at most, one below another.
+const DEPTH_LIMIT: usize = 8;
+/// Most files one pattern may find.
+pub const FILES_LIMIT: usize = 100_000;
+
+/// Where log files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathGlob {
+    /// A pattern of container names, or the host.
+    pub container: Option<String>,
+    path: String,
+}
+
+impl PathGlob {
+    /// Reads `/path` or `container:NAME:/path`.
+    ///
+    /// # Errors
+    /// `Path` when it is neither, too long, or not absolute.
+    pub fn new(text: &str) -> Result<PathGlob, Error> {
+        let wrong = |reason| Error::Path { path: text.to_string(), reason };
+        let (container, path) = match text.strip_prefix("container:") {
+            Some(rest) => match rest.split_once(":/") {
+                Some((name, path)) if !name.is_empty() => (Some(name.to_string()), format!("/{path}")),
+                _ => return Err(wrong("write container:NAME:/PATH")),
+            },
+            None => (None, text.to_string()),
+        };
+        if !path.starts_with('/') {
+            return Err(wrong("it is not absolute"));
+        }
+        if path.len() > PATH_LIMIT || path.contains('\0') || path.ends_with('/') {
+            return Err(wrong("it names no file"));
+        }
+        Ok(PathGlob { container, path })
+    }
+
+    /// Every file it leads to inside `root`, by path, with the inode its directory tells where it does.
+    /// The second: something was left out because there is too much.
+    pub(crate) fn walk(
+        &self,
+        root: BorrowedFd<'_>,
+        found: &mut impl FnMut(Vec<u8>, Option<u64>),
+    ) -> Result<bool, Error> {
+        let names: Vec<&[u8]> = self.path.as_bytes().split(|&byte| byte == b'/').skip(1).collect();
+        let mut walk = Walk { root, found, left: FILES_LIMIT, error: None };
+        walk.step(Vec::new(), &names, DEPTH_LIMIT);
+        match walk.error {
+            Some(error) => Err(error),
+            None => Ok(walk.left == 0),
+        }
+    }
+}
+
+struct Walk<'a, F> {
+    root: BorrowedFd<'a>,
+    found: &'a mut F,
+    left: usize,
+    error: Option<Error>,
+}
+
+impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
+    fn step(&mut self, at: Vec<u8>, names: &[&[u8]], depth: usize) {
+        let Some((&name, rest)) = names.split_first() else { return };
+        if name == b"**" {
+            return self.deep(at, rest, depth);
+        }
+        if !is_pattern(name) {
+            let path = joined(&at, name);
+            return if rest.is_empty() { self.take(path, None) } else { self.step(path, rest, depth) };
+        }
+        for (entry, inode) in self.list(&at) {
+            // As a shell does: hidden files only when they are asked for.
+            if matches(name, &entry) && (entry.first() != Some(&b'.') || name.first() == Some(&b'.')) {
+                let path = joined(&at, &entry);
+                if rest.is_empty() {
+                    self.take(path, Some(inode));
+                } else {
+                    self.step(path, rest, depth);
+                }
+            }
+        }
+    }
+
+    /// `**`: nothing, or any directories. Links to directories are not followed here: they may lead back.
+    fn deep(&mut self, at: Vec<u8>, rest: &[&[u8]], depth: usize) {
+        self.step(at.clone(), if rest.is_empty() { &[b"*"] } else { rest }, depth);
+        if depth == 0 || self.left == 0 {
+            return;
+        }
+        for (entry, _) in self.list(&at) {
+            let path = joined(&at, &entry);
+            if look(self.root, &path, false).is_ok_and(|found| found.is_directory()) {
+                self.deep(path, rest, depth - 1);
+            }
+        }
+    }
+
+    fn take(&mut self, path: Vec<u8>, inode: Option<u64>) {
+        if self.left > 0 {
+            self.left -= 1;
+            (self.found)(path, inode);
+        }
+    }
+
+    fn list(&mut self, at: &[u8]) -> Vec<(Vec<u8>, u64)> {
+        if self.left == 0 {
+            return Vec::new();
+        }
+        let listed = look(self.root, at, true).and_then(|found: Found| match found.is_directory() {
+            true => found.entries(),
+            false => Ok(Vec::new()),
+        });
+        match listed {
+            Ok(entries) => entries,
+            Err(error) => {
+                if !error.is_absent() {
+                    self.error.get_or_insert(error);
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn joined(at: &[u8], name: &[u8]) -> Vec<u8> {
+    [at, b"/", name].concat()
+}
+
+fn is_pattern(name: &[u8]) -> bool {
+    name.iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// Whether `name` fits `pattern`: `*`, `?`, and sets such as `[a-c]` and `[!x]`.
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() || p < pattern.len() {
+        let step = match (pattern.get(p), name.get(n)) {
+            (Some(b'*'), _) => {
+                star = Some((p, n));
+                p += 1;
+                continue;
+            }
+            (Some(b'?'), Some(_)) => Some(1),
+            (Some(b'['), Some(&byte)) => match set(pattern.get(p..).unwrap_or_default(), byte) {
+                Some((true, length)) => Some(length),
+                Some((false, _)) => None,
+                // No end of the set: a bracket like any other letter.
+                None => (byte == b'[').then_some(1),
+            },
+            (Some(wanted), Some(byte)) => (wanted == byte).then_some(1),
+            _ => None,
+        };
+        if let Some(length) = step {
+            p += length;
+            n += 1;
+            continue;
+        }
+        match star {
+            Some((at, from)) if from < name.len() => {
+                star = Some((at, from + 1));
+                p = at + 1;
+                n = from + 1;
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Whether a set holds `byte`, and how long its text is.
+fn set(text: &[u8], byte: u8) -> Option<(bool, usize)> {
+    let negated = matches!(text.get(1), Some(b'!' | b'^'));
+    let start = if negated { 2 } else { 1 };
+    let end = start + 1 + text.get(start + 1..)?.iter().position(|&byte| byte == b']')?;
+    let items = text.get(start..end)?;
+    let mut holds = false;
+    let mut rest = items;
+    while let Some((&low, tail)) = rest.split_first() {
+        rest = match tail {
+            [b'-', high, tail @ ..] => {
+                holds |= (low..=*high).contains(&byte);
+                tail
+            }
+            tail => {
+                holds |= low == byte;
+                tail
+            }
+        };
+    }
+    Some((holds != negated, end + 1))
+}
+
+/// Whether a container called `name` is meant by `pattern`.
+pub(crate) fn names_container(pattern: &str, name: &str) -> bool {
+    matches(pattern.as_bytes(), name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PathGlob, matches};
+    use crate::open::root_of;
+    use rustix::fd::AsFd;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, fits) in [
+            ("*.log", "a.log", true),
+            ("*.log", "a.log.1", false),
+            ("a?c*", "abcd", true),
+            ("[a-c]x[!0-9]", "bxy", true),
+            ("[a-c]x[!0-9]", "bx1", false),
+            ("[]]", "]", true),
+            ("[a", "[a", true),
+            ("*a*b*c", "xxaxxbxxc", true),
+            ("*a*b*c", "xxaxxcxxb", false),
+            ("", "", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), fits, "{pattern} {name}");
+        }
+        let slow = "a*".repeat(50) + "b";
+        assert!(!matches(slow.as_bytes(), "a".repeat(2000).as_bytes()));
+    }
+
+    #[test]
+    fn walks_directories() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["a/x.log", "a/b/y.log", "a/b/c/z.log", "a/.hidden.log", "a/x.txt"] {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("..", root.path().join("a/b/up")).unwrap();
+        let fd = root_of(root.path().to_str().unwrap()).unwrap();
+        let walk = |text: &str| {
+            let mut found = Vec::new();
+            let glob = PathGlob::new(text).unwrap();
+            glob.walk(fd.as_fd(), &mut |path, _| found.push(String::from_utf8(path).unwrap())).unwrap();
+            found.sort();
+            found
+        };
+        assert_eq!(walk("/a/*.log"), ["/a/x.log"]);
+        assert_eq!(walk("/a/.*.log"), ["/a/.hidden.log"]);
+        assert_eq!(walk("/*/b/*.log"), ["/a/b/y.log"]);
+        assert_eq!(walk("/a/**/*.log"), ["/a/b/c/z.log", "/a/b/y.log", "/a/x.log"]);
+        assert_eq!(walk("/nothing/*.log"), Vec::<String>::new());
+        for wrong in ["relative", "container:web", "container::/x", "/dir/", ""] {
+            PathGlob::new(wrong).unwrap_err();
+        }
+        assert_eq!(PathGlob::new("container:web-*:/var/*.log").unwrap().container.as_deref(), Some("web-*"));
+    }
+}
