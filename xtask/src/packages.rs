@@ -31,6 +31,8 @@ pub(crate) const TESTS: &[&str] = &[
     "openjdk-17-jdk-headless",
     "podman",
     "qemu-system-x86",
+    "rsyslog",
+    "rsyslog-openssl",
     "runc",
     "systemd-container",
 ];

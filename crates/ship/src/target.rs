@@ -7,6 +7,7 @@ use crate::file::{FileSettings, FileSink};
 use crate::kafka::{KafkaSettings, KafkaSink};
 use crate::sink::Sink;
 use crate::stdout::Stdout;
+use crate::syslog::{SyslogSettings, SyslogSink};
 use std::io::Write;
 
 /// Where documents go. Two equal ones lead to the same place in the same way.
@@ -20,6 +21,8 @@ pub enum Target {
     Kafka(Box<KafkaSettings>),
     /// Elasticsearch or OpenSearch.
     Elastic(Box<ElasticSettings>),
+    /// A receiver of syslog.
+    Syslog(Box<SyslogSettings>),
 }
 
 /// Who sends.
@@ -39,6 +42,7 @@ impl Target {
             Target::File(_) => "file",
             Target::Kafka(_) => "kafka",
             Target::Elastic(_) => "elasticsearch",
+            Target::Syslog(_) => "syslog",
         }
     }
 
@@ -54,6 +58,7 @@ impl Target {
             Target::File(settings) => Box::new(FileSink::new(settings.clone())),
             Target::Kafka(settings) => Box::new(KafkaSink::new(settings.as_ref().clone(), origin)?),
             Target::Elastic(settings) => Box::new(ElasticSink::new(settings.as_ref().clone())?),
+            Target::Syslog(settings) => Box::new(SyslogSink::new(settings.as_ref().clone())?),
         })
     }
 }

@@ -82,7 +82,7 @@ pub const KEYS: &[Key] = &[
         "metrics.listen",
         "Where /metrics and /healthz are served: \"off\", a loopback address with a port, or \"unix:/PATH\".",
     ),
-    key("sink.any.type", "Where a sink sends to: elasticsearch, file, kafka or stdout."),
+    key("sink.any.type", "Where a sink sends to: elasticsearch, file, kafka, stdout or syslog."),
     key("sink.any.schema", "The names that documents use: ecs."),
     key("sink.any.from", "Where a new sink begins: with the \"start\" of the store or at its \"end\"."),
     key("sink.any.batch_events", "Most events sent at once: 1 to 65536."),
@@ -201,6 +201,17 @@ pub const KEYS: &[Key] = &[
     key("source.file.multiline.match", "Which one: they come \"after\" it or \"before\" it."),
     key("source.file.multiline.max_lines", "Most lines that are joined: 2 to 100000."),
     key("source.file.multiline.timeout", "Longest wait for a line that belongs to the last one."),
+    key("sink.syslog.address", "HOST:PORT of the receiver."),
+    key("sink.syslog.transport", "How messages travel: \"tls\", \"tcp\" or \"udp\"."),
+    key("sink.syslog.facility", "The facility of each message: 0 to 23."),
+    key("sink.syslog.tls.ca", "Certificates of trusted authorities; the host's own when not given."),
+    key("sink.syslog.tls.certificate", "Our certificate, for receivers that ask for one."),
+    key("sink.syslog.tls.key", "The key of our certificate."),
+    key("sink.syslog.tls.key_password_file", "A file with the password of that key."),
+    key(
+        "sink.syslog.tls.skip_name_check",
+        "Take a certificate for any name: no protection against the one in between.",
+    ),
 ];
 
 /// Where the keys of a source stand.

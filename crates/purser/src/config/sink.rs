@@ -3,6 +3,7 @@
 //! Secrets never stand here, only where they are to be read.
 
 pub mod http;
+pub mod syslog;
 
 use super::check::{self, Fault};
 use super::quantity::{Age, Size};
@@ -18,7 +19,7 @@ const SINKS_LIMIT: usize = 32;
 /// Longest name: it is also a directory's.
 const NAME_LIMIT: usize = 64;
 /// The types there are.
-pub(super) const TYPES: [&str; 4] = ["elasticsearch", "file", "kafka", "stdout"];
+pub(super) const TYPES: [&str; 5] = ["elasticsearch", "file", "kafka", "stdout", "syslog"];
 
 /// One sink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,6 +87,8 @@ pub enum Kind {
     Kafka(Box<Kafka>),
     /// Elasticsearch or OpenSearch.
     Elasticsearch(Box<http::Elastic>),
+    /// A receiver of syslog.
+    Syslog(Box<syslog::Syslog>),
 }
 
 impl Kind {
@@ -96,6 +99,7 @@ impl Kind {
             Kind::File(_) => "file",
             Kind::Kafka(_) => "kafka",
             Kind::Elasticsearch(_) => "elasticsearch",
+            Kind::Syslog(_) => "syslog",
         }
     }
 }
@@ -309,6 +313,7 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
         Some("elasticsearch") => {
             Kind::Elasticsearch(Box::new(http::Elastic::deserialize(own).map_err(wrong)?))
         }
+        Some("syslog") => Kind::Syslog(Box::new(syslog::Syslog::deserialize(own).map_err(wrong)?)),
         Some("kafka") => Kind::Kafka(Box::new(Kafka::deserialize(own).map_err(wrong)?)),
         _ => Kind::Stdout,
     };
@@ -335,6 +340,7 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
             }
             Kind::Kafka(kafka) => check_kafka(&at, kafka)?,
             Kind::Elasticsearch(elastic) => elastic.check(&at)?,
+            Kind::Syslog(syslog) => syslog.check(&at)?,
         }
     }
     Ok(())

@@ -194,6 +194,10 @@ urls = ["https://es1.example:9200"]
 pipeline = "enrich"
 auth = { api_key_file = "/k" }
 tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
+[sink.siem]
+type = "syslog"
+address = "siem.example:6514"
+tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
 "#;
 
 #[test]
@@ -224,7 +228,7 @@ fn the_table_of_keys_is_the_types_of_sinks() {
     assert_eq!(own, listed.collect());
     assert_eq!(
         found.len() - own.len(),
-        4 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
+        5 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
     );
 }
 
@@ -247,7 +251,7 @@ fn wrong_sinks_are_told_with_their_place() {
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
     assert!(
         message("[sink.k]\ntype = \"carrier pigeon\"\n")
-            .contains("known: elasticsearch, file, kafka, stdout")
+            .contains("known: elasticsearch, file, kafka, stdout, syslog")
     );
     assert!(message("[sink.k]\npath = \"/x\"\n").starts_with("purser.toml:1:7: a sink needs a type"));
     assert!(message("[sink.\"../x\"]\ntype = \"stdout\"\n").contains("letters, digits, - or _"));

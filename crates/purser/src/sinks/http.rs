@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the configuration of sinks that speak HTTP to the settings of the room that ships.
+//! From the configuration of sinks that speak HTTP or syslog to the settings of the room that ships.
 
 use super::prepare::Prepared;
 use super::secrets;
 use crate::config::sink::Tls;
 use crate::config::sink::http::{Auth, AuthKind, Elastic, Http};
-use ship::{ElasticSettings, HttpAuth, HttpSettings, Secret, TlsSettings, Url};
+use crate::config::sink::syslog::{Syslog, Transport};
+use ship::{
+    ElasticSettings, HostPort, HttpAuth, HttpSettings, Secret, SyslogSettings, SyslogTransport, TlsSettings,
+    Url,
+};
 use std::time::Duration;
 
 /// The secret of `auth` that can be read without asking a program.
@@ -30,6 +34,18 @@ impl Prepared {
             http: self.http(&elastic.http)?,
             data_stream: elastic.data_stream.clone(),
             pipeline: elastic.pipeline.clone(),
+        })
+    }
+
+    pub(super) fn syslog(&self, syslog: &Syslog) -> anyhow::Result<SyslogSettings> {
+        Ok(SyslogSettings {
+            place: HostPort::parse(&syslog.address, None).map_err(anyhow::Error::msg)?,
+            transport: match syslog.transport {
+                Transport::Tls => SyslogTransport::Tls(tls(syslog.tls.as_ref(), self.key_password())),
+                Transport::Tcp => SyslogTransport::Tcp,
+                Transport::Udp => SyslogTransport::Udp,
+            },
+            facility: syslog.facility,
         })
     }
 
