@@ -9,13 +9,16 @@
 
 mod build;
 mod merge;
+mod short;
 mod time;
 
 pub use time::rfc3339;
 
 use crate::{Body, Container, Event, line_flags};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use short::Short;
+use std::borrow::Cow;
 
 /// What a document needs besides the event.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,19 @@ pub struct Context {
 
 /// Renders `event`, the `sequence`th of its store, as one line of JSON without a line end.
 pub fn render(context: &Context, sequence: u64, event: &Event, container: Option<&Container>) -> String {
+    let mut out = Vec::with_capacity(1024);
+    write(context, sequence, event, container, &mut out);
+    String::from_utf8(out).expect("JSON is UTF-8")
+}
+
+/// Appends to `out` what [`render`] gives: a buffer that is used again makes no garbage.
+pub fn write(
+    context: &Context,
+    sequence: u64,
+    event: &Event,
+    container: Option<&Container>,
+    out: &mut Vec<u8>,
+) {
     let document = build::document(context, sequence, event, container);
     if let Body::Line(line) = &event.body
         && line.flags & line_flags::UNDER_ROOT != 0
@@ -35,14 +51,23 @@ pub fn render(context: &Context, sequence: u64, event: &Event, container: Option
     {
         let overwrite = line.flags & line_flags::OVERWRITE != 0;
         let document = serde_json::to_value(&document).expect("strings and numbers always serialise");
-        return merge::under_root(document, fields, overwrite).to_string();
+        let merged = merge::under_root(document, fields, overwrite);
+        return serde_json::to_writer(out, &merged).expect("strings and numbers always serialise");
     }
-    serde_json::to_string(&document).expect("strings and numbers always serialise")
+    serde_json::to_writer(out, &document).expect("strings and numbers always serialise");
 }
 
 /// Bytes as text: valid UTF-8 as it is, other bytes as `\xNN`, so that nothing is lost to a
 /// replacement character.
 pub fn text(bytes: &[u8]) -> String {
+    text_of(bytes).into_owned()
+}
+
+/// The same without a copy where the bytes are text as they are.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -50,48 +75,113 @@ pub fn text(bytes: &[u8]) -> String {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
-    text
+    Cow::Owned(text)
+}
+
+/// Bytes that are written as text, piece by piece.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text_of(self.0))
+    }
+}
+
+/// Lists of them.
+#[derive(Clone, Copy)]
+struct Texts<'a>(&'a [Vec<u8>]);
+
+impl Texts<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Texts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|bytes| Bytes(bytes)))
+    }
+}
+
+/// Lists of bytes in base64.
+struct Raw<'a>(&'a [Vec<u8>]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|bytes| crate::base64::encode(bytes)))
+    }
+}
+
+/// Labels by name; of two with one name the last counts.
+struct Labels<'a>(&'a [(String, String)]);
+
+impl Labels<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Labels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let labels: std::collections::BTreeMap<&str, &str> =
+            self.0.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        serializer.collect_map(labels)
+    }
 }
 
 /// A UUID's 16 bytes in its usual form.
 pub fn uuid(bytes: &[u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    short_uuid(bytes).as_str().to_string()
+}
+
+fn short_uuid(bytes: &[u8; 16]) -> Short {
+    let groups = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
+    groups.into_iter().enumerate().fold(Short::new(), |short, (at, group)| {
+        let short = if at == 0 { short } else { short.byte(b'-') };
+        short.hex_bytes(group)
+    })
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     #[serde(rename = "@timestamp")]
-    timestamp: String,
-    event: EventFields,
+    timestamp: Short,
+    event: EventFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    process: Option<ProcessFields>,
+    process: Option<ProcessFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<UserFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<ContainerFields>,
+    container: Option<ContainerFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    orchestrator: Option<OrchestratorFields>,
-    host: HostFields,
+    orchestrator: Option<OrchestratorFields<'a>>,
+    host: HostFields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorFields>,
+    error: Option<ErrorFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<LogFields>,
+    log: Option<LogFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    agent: Option<AgentFields>,
+    agent: Option<AgentFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
+    message: Option<Bytes<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     json: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "PurserFields::is_empty")]
-    purser: PurserFields,
+    purser: PurserFields<'a>,
 }
 
 #[derive(Serialize)]
-struct EventFields {
-    action: String,
+struct EventFields<'a> {
+    action: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -103,29 +193,29 @@ struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<u64>,
     sequence: u64,
-    id: String,
+    id: Short,
 }
 
-#[derive(Default, Serialize)]
-struct ProcessFields {
+#[derive(Serialize)]
+struct ProcessFields<'a> {
     pid: u32,
-    entity_id: String,
+    entity_id: Short,
     #[serde(skip_serializing_if = "Option::is_none")]
-    start: Option<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    executable: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
+    start: Option<Short>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    executable: Bytes<'a>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    name: Bytes<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    args: Option<Vec<String>>,
+    args: Option<Texts<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    args_raw: Option<Vec<String>>,
+    args_raw: Option<Raw<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     args_count: Option<u32>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    working_directory: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    env_vars: Vec<String>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    working_directory: Bytes<'a>,
+    #[serde(skip_serializing_if = "Texts::is_empty")]
+    env_vars: Texts<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<u32>,
     parent: ParentFields,
@@ -138,7 +228,7 @@ struct ProcessFields {
 #[derive(Default, Serialize)]
 struct ParentFields {
     pid: u32,
-    entity_id: String,
+    entity_id: Short,
 }
 
 #[derive(Serialize)]
@@ -159,7 +249,7 @@ struct CharDeviceFields {
 
 #[derive(Serialize)]
 struct UserFields {
-    id: String,
+    id: Short,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<IdFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,98 +260,98 @@ struct UserFields {
 
 #[derive(Serialize)]
 struct EffectiveFields {
-    id: String,
+    id: Short,
     group: IdFields,
 }
 
 #[derive(Serialize)]
 struct IdFields {
-    id: String,
+    id: Short,
 }
 
 #[derive(Serialize)]
-struct ContainerFields {
-    id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    runtime: String,
+struct ContainerFields<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    runtime: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<NameFields>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    labels: std::collections::BTreeMap<String, String>,
+    image: Option<NameFields<'a>>,
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    labels: Labels<'a>,
 }
 
 #[derive(Serialize)]
-struct NameFields {
-    name: String,
+struct NameFields<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
-struct OrchestratorFields {
+struct OrchestratorFields<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    namespace: String,
-    resource: ResourceFields,
+    namespace: &'a str,
+    resource: ResourceFields<'a>,
 }
 
 #[derive(Serialize)]
-struct ResourceFields {
+struct ResourceFields<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    id: String,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
 }
 
 #[derive(Serialize)]
-struct HostFields {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    name: String,
+struct HostFields<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
     boot: IdFields,
 }
 
 #[derive(Serialize)]
-struct ErrorFields {
+struct ErrorFields<'a> {
     #[serde(skip_serializing_if = "String::is_empty")]
     code: String,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
 }
 
 #[derive(Serialize)]
-struct LogFields {
-    file: LogFileFields,
+struct LogFields<'a> {
+    file: LogFileFields<'a>,
     offset: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
-struct LogFileFields {
-    path: String,
-    device_id: String,
-    inode: String,
-    fingerprint: String,
+struct LogFileFields<'a> {
+    path: Bytes<'a>,
+    device_id: Short,
+    inode: Short,
+    fingerprint: Short,
 }
 
 #[derive(Serialize)]
-struct AgentFields {
+struct AgentFields<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    version: String,
+    version: &'a str,
 }
 
 #[derive(Default, PartialEq, Serialize)]
-struct PurserFields {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    filename: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    interpreter: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    script: String,
+struct PurserFields<'a> {
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    filename: Bytes<'a>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    interpreter: Bytes<'a>,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    script: Bytes<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     args_bytes: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -271,9 +361,9 @@ struct PurserFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace_pid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ancestor_entity_id: Option<String>,
+    ancestor_entity_id: Option<Short>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    capabilities: Option<String>,
+    capabilities: Option<Short>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespaces: Option<NamespaceFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,12 +375,12 @@ struct PurserFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    gap: Option<GapFields>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    source: String,
+    gap: Option<GapFields<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    source: &'a str,
 }
 
-impl PurserFields {
+impl PurserFields<'_> {
     fn is_empty(&self) -> bool {
         *self == PurserFields::default()
     }
@@ -315,7 +405,7 @@ struct NamespaceFields {
 }
 
 #[derive(PartialEq, Serialize)]
-struct GapFields {
+struct GapFields<'a> {
     cause: &'static str,
     count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -324,6 +414,6 @@ struct GapFields {
     first: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<u64>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    detail: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
 }

@@ -61,11 +61,7 @@ impl Renderer {
         let container = entry.attachment.as_deref().and_then(|bytes| self.container(bytes));
         let known = container.as_deref();
         match self.schema {
-            Schema::Ecs => {
-                out.extend_from_slice(
-                    document::render(&self.context, entry.sequence, &event, known).as_bytes(),
-                );
-            }
+            Schema::Ecs => document::write(&self.context, entry.sequence, &event, known, out),
         }
         Ok(Rendered { container_id: event.container, container })
     }

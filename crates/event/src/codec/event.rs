@@ -355,7 +355,7 @@ fn take_bytes(draft: &mut Draft, number: u32, value: &[u8]) {
             }
         }
         tag::CONTAINER => draft.container = text(),
-        tag::CONTAINER_HEX => draft.container = value.iter().map(|byte| format!("{byte:02x}")).collect(),
+        tag::CONTAINER_HEX => draft.container = hex(value),
         tag::EXECUTABLE => exec.executable = value.to_vec(),
         tag::FILENAME => exec.filename = value.to_vec(),
         tag::INTERPRETER => exec.interpreter = value.to_vec(),
@@ -405,6 +405,12 @@ fn finish(draft: Draft) -> Result<Event, CodecError> {
     };
     let time_ns = draft.boot_ns.wrapping_add(draft.clock_offset);
     Ok(Event { boot_id: draft.boot_id, time_ns, boot_ns: draft.boot_ns, container: draft.container, body })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// The 32 bytes behind 64 lower-case hexadecimal digits.

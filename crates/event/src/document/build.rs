@@ -1,33 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From an event to the fields of its document: the one place that maps the two.
 
+use super::short::Short;
+use super::time::short_rfc3339;
 use super::{
     AgentFields, CharDeviceFields, ContainerFields, Context, Document, EffectiveFields, ErrorFields,
     EventFields, GapFields, HostFields, IdFields, LogFields, LogFileFields, NameFields, NamespaceFields,
     OrchestratorFields, ParentFields, PidFields, ProcessFields, PurserFields, ResourceFields, TtyFields,
-    UserFields, rfc3339, text, uuid,
+    UserFields,
 };
+use super::{Bytes, Labels, Raw, Texts, short_uuid};
 use crate::{
-    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Line, Namespaces, Process, base64, flags,
+    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Line, Namespaces, Process, ProcessKey, flags,
     line_flags, names,
 };
 use serde_json::{Map, Value};
 
-pub(super) fn document(
-    context: &Context,
+pub(super) fn document<'a>(
+    context: &'a Context,
     sequence: u64,
-    event: &Event,
-    container: Option<&Container>,
-) -> Document {
+    event: &'a Event,
+    container: Option<&'a Container>,
+) -> Document<'a> {
     let process = event.process();
     let mut document = Document {
-        timestamp: rfc3339(event.time_ns),
+        timestamp: short_rfc3339(event.time_ns),
         event: event_fields(context, sequence, event),
         process: process.map(|process| process_fields(event, process)),
         user: process.map(user_fields),
         container: container_fields(&event.container, container),
         orchestrator: container.and_then(orchestrator_fields),
-        host: HostFields { name: context.host_name.clone(), boot: IdFields { id: uuid(&event.boot_id) } },
+        host: HostFields { name: &context.host_name, boot: IdFields { id: short_uuid(&event.boot_id) } },
         error: None,
         log: None,
         stream: None,
@@ -47,8 +50,9 @@ pub(super) fn document(
     document
 }
 
-fn event_fields(context: &Context, sequence: u64, event: &Event) -> EventFields {
-    let store: String = context.store_id.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+fn event_fields<'a>(context: &Context, sequence: u64, event: &'a Event) -> EventFields<'a> {
+    let [a, b, c, d, ..] = context.store_id;
+    let id = Short::new().hex_bytes(&[a, b, c, d]).byte(b'-').decimal(sequence, 1);
     let (kind, category, kinds, outcome): (_, &[_], &[_], _) = match &event.body {
         Body::Exec(_) => (None, &["process"], &["start"], None),
         Body::Running(_) => (Some("state"), &["process"], &["info"], None),
@@ -59,112 +63,112 @@ fn event_fields(context: &Context, sequence: u64, event: &Event) -> EventFields 
         Body::Line(_) => (None, &[], &["info"], None),
     };
     let action = match &event.body {
-        Body::Agent(agent) => agent.action.clone(),
-        _ => event.kind().word().to_string(),
+        Body::Agent(agent) => agent.action.as_str(),
+        _ => event.kind().word(),
     };
     let duration = match &event.body {
         Body::Exit(exit) => Some(exit.duration_ns),
         _ => None,
     };
-    EventFields {
-        action,
-        kind,
-        category,
-        kinds,
-        outcome,
-        duration,
-        sequence,
-        id: format!("{store}-{sequence}"),
-    }
+    EventFields { action, kind, category, kinds, outcome, duration, sequence, id }
 }
 
-fn process_fields(event: &Event, process: &Process) -> ProcessFields {
+fn process_fields<'a>(event: &Event, process: &Process) -> ProcessFields<'a> {
+    let entity_id = |key: &ProcessKey| entity_id(key, &event.boot_id);
     let offset = event.time_ns.wrapping_sub(event.boot_ns);
     // Elsewhere it is a moment before the event, and stands in the entity id.
     let is_running = matches!(event.body, Body::Running(_));
     ProcessFields {
         pid: process.key.pid,
-        entity_id: process.key.entity_id(&event.boot_id),
-        start: is_running.then(|| rfc3339(process.key.start_boot_ns.wrapping_add(offset))),
-        parent: ParentFields { pid: process.parent.pid, entity_id: process.parent.entity_id(&event.boot_id) },
+        entity_id: entity_id(&process.key),
+        start: is_running.then(|| short_rfc3339(process.key.start_boot_ns.wrapping_add(offset))),
+        parent: ParentFields { pid: process.parent.pid, entity_id: entity_id(&process.parent) },
         session_leader: (process.session != 0 && process.session != process.key.pid)
             .then_some(PidFields { pid: process.session }),
         tty: process
             .tty
             .map(|tty| TtyFields { char_device: CharDeviceFields { major: tty.major, minor: tty.minor } }),
-        ..ProcessFields::default()
+        executable: Bytes(b""),
+        name: Bytes(b""),
+        args: None,
+        args_raw: None,
+        args_count: None,
+        working_directory: Bytes(b""),
+        env_vars: Texts(&[]),
+        exit_code: None,
     }
 }
 
 fn user_fields(process: &Process) -> UserFields {
-    let id = |id: u32| IdFields { id: id.to_string() };
+    let id = |id: u32| IdFields { id: Short::number(id.into()) };
     let raised = process.euid != process.uid || process.egid != process.gid;
     UserFields {
-        id: process.uid.to_string(),
+        id: Short::number(process.uid.into()),
         group: (process.gid != process.uid).then(|| id(process.gid)),
-        effective: raised.then(|| EffectiveFields { id: process.euid.to_string(), group: id(process.egid) }),
+        effective: raised
+            .then(|| EffectiveFields { id: Short::number(process.euid.into()), group: id(process.egid) }),
         audit: (process.login_uid != u32::MAX).then(|| id(process.login_uid)),
     }
 }
 
-fn container_fields(id: &str, container: Option<&Container>) -> Option<ContainerFields> {
-    if id.is_empty() {
-        return None;
-    }
-    let known = container.cloned().unwrap_or_default();
-    Some(ContainerFields {
-        id: id.to_string(),
-        name: known.name,
-        runtime: known.runtime,
-        image: (!known.image.is_empty()).then_some(NameFields { name: known.image }),
-        labels: known.labels.into_iter().collect(),
+fn container_fields<'a>(id: &'a str, container: Option<&'a Container>) -> Option<ContainerFields<'a>> {
+    let text = |text: fn(&Container) -> &String| container.map_or("", |known| text(known).as_str());
+    let image = text(|known| &known.image);
+    (!id.is_empty()).then(|| ContainerFields {
+        id,
+        name: text(|known| &known.name),
+        runtime: text(|known| &known.runtime),
+        image: (!image.is_empty()).then_some(NameFields { name: image }),
+        labels: Labels(container.map_or(&[], |known| &known.labels)),
     })
 }
 
-fn orchestrator_fields(container: &Container) -> Option<OrchestratorFields> {
+fn orchestrator_fields(container: &Container) -> Option<OrchestratorFields<'_>> {
     (!container.pod_name.is_empty()).then(|| OrchestratorFields {
         kind: "kubernetes",
-        namespace: container.pod_namespace.clone(),
-        resource: ResourceFields {
-            kind: "pod",
-            name: container.pod_name.clone(),
-            id: container.pod_uid.clone(),
-        },
+        namespace: &container.pod_namespace,
+        resource: ResourceFields { kind: "pod", name: &container.pod_name, id: &container.pod_uid },
     })
 }
 
-fn purser_fields(event: &Event, process: &Process) -> PurserFields {
+/// What [`ProcessKey::entity_id`] gives.
+fn entity_id(key: &ProcessKey, boot_id: &[u8; 16]) -> Short {
+    let boot = Short::new().hex_bytes(&boot_id[..8]).byte(b'-');
+    boot.hex(key.start_boot_ns, 1).byte(b'-').hex(key.pid.into(), 1)
+}
+
+fn purser_fields<'a>(event: &Event, process: &Process) -> PurserFields<'a> {
     let inside = process.namespace_pid != 0 && process.namespace_pid != process.key.pid;
     PurserFields {
         namespace_pid: inside.then_some(process.namespace_pid),
         ancestor_entity_id: (process.ancestor != process.parent && process.ancestor.pid != 0)
-            .then(|| process.ancestor.entity_id(&event.boot_id)),
+            .then(|| entity_id(&process.ancestor, &event.boot_id)),
         ..PurserFields::default()
     }
 }
 
-fn add_exec(document: &mut Document, exec: &Exec) {
+fn add_exec<'a>(document: &mut Document<'a>, exec: &'a Exec) {
     if let Some(process) = &mut document.process {
-        process.executable = text(&exec.executable);
+        process.executable = Bytes(&exec.executable);
         process.name = base_name(&exec.executable);
-        process.working_directory = text(&exec.working_directory);
-        process.env_vars = exec.env.iter().map(|variable| text(variable)).collect();
+        process.working_directory = Bytes(&exec.working_directory);
+        process.env_vars = Texts(&exec.env);
         add_args(process, &exec.args, exec.args_count);
     }
     let purser = &mut document.purser;
     if exec.filename != exec.executable {
-        purser.filename = text(&exec.filename);
+        purser.filename = Bytes(&exec.filename);
     }
     if !exec.interpreter.is_empty() {
-        purser.interpreter = text(&exec.interpreter);
-        purser.script = text(&exec.filename);
+        purser.interpreter = Bytes(&exec.interpreter);
+        purser.script = Bytes(&exec.filename);
     }
     purser.args_bytes = (exec.flags & flags::ARGS_CUT != 0).then_some(exec.args_bytes);
     purser.flags =
         flags::WORDS.iter().filter(|(bit, _)| exec.flags & bit != 0).map(|(_, word)| *word).collect();
     purser.redacted = (exec.redacted != 0).then_some(exec.redacted);
     purser.capabilities =
-        (exec.process.capabilities != 0).then(|| format!("{:016x}", exec.process.capabilities));
+        (exec.process.capabilities != 0).then(|| Short::new().hex(exec.process.capabilities, 16));
     purser.namespaces = namespace_fields(&exec.namespaces);
 }
 
@@ -186,30 +190,30 @@ fn namespace_fields(n: &Namespaces) -> Option<NamespaceFields> {
     (fields != NamespaceFields::default()).then_some(fields)
 }
 
-fn add_args(process: &mut ProcessFields, args: &[Vec<u8>], count: u32) {
-    process.args = Some(args.iter().map(|arg| text(arg)).collect());
+fn add_args<'a>(process: &mut ProcessFields<'a>, args: &'a [Vec<u8>], count: u32) {
+    process.args = Some(Texts(args));
     process.args_count = Some(count);
     if args.iter().any(|arg| std::str::from_utf8(arg).is_err()) {
-        process.args_raw = Some(args.iter().map(|arg| base64::encode(arg)).collect());
+        process.args_raw = Some(Raw(args));
     }
 }
 
-fn add_failed(document: &mut Document, failed: &ExecFailed) {
+fn add_failed<'a>(document: &mut Document<'a>, failed: &'a ExecFailed) {
     if let Some(process) = &mut document.process {
-        process.executable = text(&failed.filename);
+        process.executable = Bytes(&failed.filename);
         process.name = base_name(&failed.filename);
         add_args(process, &failed.args, failed.args_count);
     }
     let code = names::errno(failed.errno);
-    document.error = Some(ErrorFields { code, kind: None, message: String::new() });
+    document.error = Some(ErrorFields { code, kind: None, message: "" });
     document.purser.redacted = (failed.redacted != 0).then_some(failed.redacted);
 }
 
 /// A killed process has the exit code a shell would show: 128 and the signal's number.
-fn add_exit(document: &mut Document, exit: &Exit) {
+fn add_exit<'a>(document: &mut Document<'a>, exit: &'a Exit) {
     let killed = exit.signal != 0;
     if let Some(process) = &mut document.process {
-        process.executable = text(&exit.executable);
+        process.executable = Bytes(&exit.executable);
         process.name = base_name(&exit.executable);
         process.exit_code = Some(if killed { 128 + u32::from(exit.signal) } else { u32::from(exit.code) });
     }
@@ -221,7 +225,7 @@ fn add_exit(document: &mut Document, exit: &Exit) {
     purser.peak_rss_bytes = (exit.peak_rss_bytes != 0).then_some(exit.peak_rss_bytes);
 }
 
-fn add_gap(document: &mut Document, gap: &Gap) {
+fn add_gap<'a>(document: &mut Document<'a>, gap: &'a Gap) {
     let numbered = gap.cpu != u32::MAX && gap.last >= gap.first && gap.last != 0;
     document.purser.gap = Some(GapFields {
         cause: gap.cause.word(),
@@ -229,23 +233,23 @@ fn add_gap(document: &mut Document, gap: &Gap) {
         cpu: (gap.cpu != u32::MAX).then_some(gap.cpu),
         first: numbered.then_some(gap.first),
         last: numbered.then_some(gap.last),
-        detail: gap.detail.clone(),
+        detail: &gap.detail,
     });
 }
 
-fn add_agent(document: &mut Document, agent: &Agent) {
-    document.agent = Some(AgentFields { kind: "purser", version: agent.version.clone() });
-    document.message = (!agent.message.is_empty()).then(|| agent.message.clone());
+fn add_agent<'a>(document: &mut Document<'a>, agent: &'a Agent) {
+    document.agent = Some(AgentFields { kind: "purser", version: &agent.version });
+    document.message = (!agent.message.is_empty()).then_some(Bytes(agent.message.as_bytes()));
 }
 
-fn add_line(document: &mut Document, line: &Line) {
+fn add_line<'a>(document: &mut Document<'a>, line: &'a Line) {
     let words = [(line_flags::CUT, "truncated"), (line_flags::MULTILINE, "multiline")];
     document.log = Some(LogFields {
         file: LogFileFields {
-            path: text(&line.path),
-            device_id: line.file.device.to_string(),
-            inode: line.file.inode.to_string(),
-            fingerprint: format!("{:016x}", line.file.fingerprint),
+            path: Bytes(&line.path),
+            device_id: Short::number(line.file.device),
+            inode: Short::number(line.file.inode),
+            fingerprint: Short::new().hex(line.file.fingerprint, 16),
         },
         offset: line.offset,
         flags: words.iter().filter(|(bit, _)| line.flags & bit != 0).map(|(_, word)| *word).collect(),
@@ -256,15 +260,14 @@ fn add_line(document: &mut Document, line: &Line) {
         _ => None,
     };
     let is_json = !line.json.is_empty();
-    document.message = (!is_json || !line.message.is_empty()).then(|| text(&line.message));
+    document.message = (!is_json || !line.message.is_empty()).then_some(Bytes(&line.message));
     if line.flags & line_flags::UNDER_ROOT == 0 {
         document.json = json(line);
     }
     if !line.error.is_empty() {
-        let message = line.error.clone();
-        document.error = Some(ErrorFields { code: String::new(), kind: Some("json"), message });
+        document.error = Some(ErrorFields { code: String::new(), kind: Some("json"), message: &line.error });
     }
-    document.purser.source.clone_from(&line.source);
+    document.purser.source = &line.source;
 }
 
 /// The fields of a line of JSON; an object, or it was not ours.
@@ -272,6 +275,6 @@ pub(super) fn json(line: &Line) -> Option<Map<String, Value>> {
     if line.json.is_empty() { None } else { serde_json::from_str(&line.json).ok() }
 }
 
-fn base_name(path: &[u8]) -> String {
-    text(path.rsplit(|&byte| byte == b'/').next().unwrap_or(path))
+fn base_name(path: &[u8]) -> Bytes<'_> {
+    Bytes(path.rsplit(|&byte| byte == b'/').next().unwrap_or(path))
 }

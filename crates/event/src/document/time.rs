@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Timestamps in documents: RFC 3339 in UTC with nanoseconds. No time zones, no parsing.
 
+use super::short::Short;
+
 /// Nanoseconds since the Unix epoch as `2026-01-31T07:02:11.532000001Z`.
 pub fn rfc3339(time_ns: u64) -> String {
+    short_rfc3339(time_ns).as_str().to_string()
+}
+
+pub(super) fn short_rfc3339(time_ns: u64) -> Short {
     let (seconds, nanos) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    let date = Short::new().decimal(year, 4).byte(b'-').decimal(month, 2).byte(b'-').decimal(day, 2);
+    let time = date.byte(b'T').decimal(hour, 2).byte(b':').decimal(minute, 2).byte(b':').decimal(second, 2);
+    time.byte(b'.').decimal(nanos, 9).byte(b'Z')
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Counts in
