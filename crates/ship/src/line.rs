@@ -146,7 +146,7 @@ impl Line {
     ) -> Result<Line, Error> {
         let reader =
             store::Reader::open(&settings.store).map_err(|error| Error::Settings(error.to_string()))?;
-        let dir = settings.store.join("sinks").join(&settings.name);
+        let dir = settings.store.join(store::SINKS_NAME).join(&settings.name);
         std::fs::create_dir_all(&dir).map_err(|source| Error::io("creating", &dir, source))?;
         let mut cursor = Cursor::open(&dir.join("cursor"), reader.store_id())?;
         if cursor.place().next == 0 {

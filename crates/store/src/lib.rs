@@ -12,6 +12,7 @@
 //! | `NNNNNNNNNNNNNNNNNNNN.seg` | blocks of events, by the first sequence; sealed with a footer when full |
 //! | `journal` | what was committed and is not in a block yet |
 //! | `quarantine/` | broken pieces that recovery put aside |
+//! | `sinks/` | places of those who read along; no part of the record |
 //!
 //! # Three promises
 //! * After `commit`, events and read position survive a `kill -9` together; a repeated start takes neither
@@ -56,7 +57,7 @@ pub use error::Error;
 pub use follower::Follower;
 pub use limits::{
     MAX_ATTACHMENT_BYTES, MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_EXECUTABLE_BYTES, MAX_POSITION_BYTES,
-    MAX_SUBJECT_BYTES,
+    MAX_SUBJECT_BYTES, SINKS_NAME,
 };
 #[cfg(any(test, feature = "mend"))]
 pub use mend::mend;

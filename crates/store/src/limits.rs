@@ -43,3 +43,6 @@ pub(crate) const COMPACT_JOURNAL_BYTES: u64 = 4 << 20;
 /// Most attachments a writer remembers, and their bytes.
 pub(crate) const MAX_ATTACHMENTS: usize = 16_384;
 pub(crate) const MAX_ATTACHMENTS_BYTES: usize = 8 << 20;
+
+/// The directory in a store where those who read along keep their places. It is no part of the record.
+pub const SINKS_NAME: &str = "sinks";

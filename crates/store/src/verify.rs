@@ -19,6 +19,7 @@ use crate::checkpoint;
 use crate::error::Error;
 use crate::identity::{KEY_NAME, KEY_NEW_NAME, ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frames};
+use crate::limits::SINKS_NAME;
 use crate::recovery::{LOCK_NAME, MAX_JOURNAL_BYTES, QUARANTINE_NAME, read_small};
 use crate::segment::{read_up_to, sequence_of};
 use crate::writer::RESERVE_NAME;
@@ -244,7 +245,7 @@ fn check_names(dir: &Path, report: &mut Report) -> Result<(), Error> {
         if kind.is_socket() {
             continue;
         }
-        let expected = if name == QUARANTINE_NAME {
+        let expected = if [QUARANTINE_NAME, SINKS_NAME].contains(&name.as_str()) {
             kind.is_dir()
         } else {
             kind.is_file() && (known.contains(&name.as_str()) || unfinished || sequence_of(&name).is_some())
