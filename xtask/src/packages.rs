@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[&str] = &[
     "lxc",
     "maven",
     "openjdk-17-jdk-headless",
+    "openssl",
     "podman",
     "qemu-system-x86",
     "rsyslog",

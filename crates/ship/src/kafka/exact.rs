@@ -183,7 +183,7 @@ impl Exact {
 
     fn send_documents(&mut self, batch: &Batch) -> Result<(), SendError> {
         let Some(producer) = &self.producer else { return Err(SendError::Waiting(None)) };
-        match self.flight.fly(producer, &self.settings, batch, PATIENCE) {
+        match self.flight.fly_together(producer, &self.settings, batch, PATIENCE) {
             Progress::Waiting(trouble) => Err(SendError::Waiting(trouble)),
             Progress::Fatal(reason) => Err(self.start_over(reason)),
             Progress::Failed(error) => self.give_up(Some(error)),

@@ -55,6 +55,8 @@ pub(super) struct Flight {
     alone: Option<u32>,
     /// Something failed since the documents were loaded.
     spoilt: bool,
+    /// One failure is everyone's.
+    together: bool,
     poison: BTreeMap<u32, String>,
     quiet_since: Option<Instant>,
     topics: HashSet<String>,
@@ -68,16 +70,18 @@ impl Flight {
             self.batch = Some(batch.number());
             self.poison.clear();
             self.suspects.clear();
+            self.alone = None;
             self.reload(batch);
         }
     }
 
     /// Everything that is not poison goes again: a transaction was given up.
     pub(super) fn reload(&mut self, batch: &Batch) {
+        // Given up before its report came.
+        self.suspects.extend(self.alone.take().filter(|index| !self.poison.contains_key(index)));
         let all = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX))
             .filter(|index| !self.poison.contains_key(index) && !self.suspects.contains(index));
         self.waiting = all.collect();
-        self.alone = None;
         self.spoilt = false;
         self.begin();
     }
@@ -100,6 +104,19 @@ impl Flight {
     /// Whether a document failed since they were loaded: a transaction with it cannot be committed.
     pub(super) fn has_spoilt(&self) -> bool {
         self.spoilt
+    }
+
+    /// As [`Flight::fly`] within a transaction: the first document that fails spoils it for all
+    /// others, so nothing more is sent then.
+    pub(super) fn fly_together(
+        &mut self,
+        producer: &Producer,
+        settings: &KafkaSettings,
+        batch: &Batch,
+        patience: Duration,
+    ) -> Progress {
+        self.together = true;
+        self.fly(producer, settings, batch, patience)
     }
 
     /// Hands over what waits and gathers reports, for at most `patience`.
@@ -126,6 +143,9 @@ impl Flight {
             }
             if let Some(error) = self.judge(producer) {
                 return Progress::Failed(error);
+            }
+            if self.together && self.spoilt {
+                return Progress::Done;
             }
             if self.waiting.is_empty() && self.suspects.is_empty() {
                 return Progress::Done;
@@ -302,16 +322,21 @@ impl Flight {
             return None;
         }
         self.spoilt = true;
-        let mut other = None;
+        let (mut other, mut found) = (None, false);
         for (index, code) in failed {
             match code {
                 _ if index == CURSOR => other = Some(code),
                 RDKafkaErrorCode::MessageSizeTooLarge if alone == Some(index) => {
                     self.poison.insert(index, "the broker takes no message of this size".to_string());
+                    found = true;
                 }
-                RDKafkaErrorCode::MessageSizeTooLarge => self.suspects.push(index),
+                RDKafkaErrorCode::MessageSizeTooLarge => {
+                    self.suspects.push(index);
+                    found = true;
+                }
                 RDKafkaErrorCode::InvalidRecord => {
                     self.poison.insert(index, "the broker refuses this record".to_string());
+                    found = true;
                 }
                 code => {
                     other = Some(code);
@@ -321,6 +346,10 @@ impl Flight {
         }
         self.waiting.sort_unstable();
         self.begin();
+        // The others only failed because of these.
+        if self.together && found {
+            return None;
+        }
         let code = other?;
         Some(error_of(code, &format!("{}: {code}", self.topic)))
     }

@@ -65,11 +65,19 @@ pub(super) struct Shelf<'a> {
 
 impl<'a> Shelf<'a> {
     pub(super) fn open(settings: &'a KafkaSettings) -> Result<Shelf<'a>, SendError> {
-        Ok(Shelf {
+        let shelf = Shelf {
             all: consumer(settings, "read_uncommitted")?,
             committed: consumer(settings, "read_committed")?,
             settings,
-        })
+        };
+        if settings.token().is_some() {
+            // The library wants to be asked for a token before it connects.
+            drop((
+                shelf.all.poll(Duration::from_millis(100)),
+                shelf.committed.poll(Duration::from_millis(100)),
+            ));
+        }
+        Ok(shelf)
     }
 
     /// The number of partitions; the topic is created when it is not there.

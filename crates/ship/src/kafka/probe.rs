@@ -2,11 +2,14 @@
 //! `sink test`: name, connection, identity, topic and a canary, one step after the other, with a
 //! producer of its own.
 
+use super::Producer;
 use super::flight::{Flight, Progress};
 use super::settings::KafkaSettings;
 use crate::batch::Batch;
 use crate::sink::{SendError, Step};
 use crate::target::Origin;
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::Producer as _;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -15,6 +18,8 @@ use std::time::{Duration, Instant};
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time for the brokers to say what they know.
 const METADATA: Duration = Duration::from_secs(10);
+/// Of this, for one try.
+const TRY: Duration = Duration::from_secs(2);
 /// Time for the acknowledgement of the canary.
 const ACK: Duration = Duration::from_secs(20);
 
@@ -41,8 +46,7 @@ fn steps(
     let document = canary.document(0)?;
     settings.topic.render(&document, |_| true, &mut topic);
     let name = "authenticate and ask for the topic".to_string();
-    let metadata = producer.client().fetch_metadata(Some(&topic), METADATA);
-    producer.poll(Duration::ZERO);
+    let metadata = ask(&producer, &topic);
     match metadata {
         Err(error) => {
             let trouble = producer.context().trouble().map(|trouble| trouble.reason);
@@ -77,6 +81,18 @@ fn steps(
         Progress::Failed(SendError::Waiting(_)) => failed("no acknowledgement".to_string()),
         Progress::Failed(error) => failed(error.to_string()),
         Progress::Fatal(reason) => failed(reason),
+    }
+}
+
+/// What the brokers know of the topic. The library wants to be asked for a token meanwhile.
+fn ask(producer: &Producer, topic: &str) -> Result<Metadata, KafkaError> {
+    let started = Instant::now();
+    loop {
+        producer.poll(Duration::from_millis(50));
+        match producer.client().fetch_metadata(Some(topic), TRY) {
+            Err(_) if started.elapsed() < METADATA => {}
+            outcome => return outcome,
+        }
     }
 }
 

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Events to a real Apache Kafka, started here, and read back by a consumer of its own. What stands in
+//! a topic is compared with what stands in the store, number by number.
+//! PURSER_KAFKA_KILLS (6) and PURSER_KAFKA_EVENTS (0, more than that many) make the long run longer.
+
+mod broker;
+mod reader;
+mod sinks;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::agent::{Agent, purser};
+use crate::kill9::setting;
+use crate::lab::{Lab, run, unique};
+use crate::load::Load;
+use crate::restart::execute;
+use broker::Broker;
+use reader::{Isolation, read};
+use sinks::{caught_up, lacks, sink, stored, wait_for_sinks};
+
+const SENT_LIMIT: Duration = Duration::from_secs(90);
+const SCOPE: &str = "[scope]\ninclude = [\"container\"]\nnames = [\"purser-test-kafka-*\"]\n";
+
+#[test]
+fn every_way_in_takes_every_event_and_those_shut_out_say_why() -> Result<()> {
+    let lab = Lab::enter()?;
+    let broker = Broker::start()?;
+    let good = ["plain", "scram512", "scram256", "saslplain", "tls", "token"];
+    for topic in good {
+        broker.create(topic, 3)?;
+    }
+    let mut agent = Agent::start(&(SCOPE.to_string() + &ways_in(&broker)?))?;
+    execute(&lab, &unique("kafka-ways"), 300)?;
+    let done = |sinks: &[Value]| {
+        good.iter().all(|name| caught_up(sinks, name))
+            && ["wrong", "nowhere"].iter().all(|name| sink(sinks, name)["state"] == "refused")
+    };
+    let sinks = wait_for_sinks(&agent, SENT_LIMIT, done)?;
+    let told = |name: &str| sink(&sinks, name)["error"].as_str().unwrap_or_default().to_string();
+    ensure!(told("wrong").contains("refused who we say we are"), "{}", told("wrong"));
+    ensure!(told("nowhere").contains("the topic does not exist"), "{}", told("nowhere"));
+    ensure!(!format!("{sinks:?}").contains("not-this-one"), "a password stands in {sinks:?}");
+    // No more events come, so the store stands still.
+    agent.stop()?;
+    let stored = stored(&agent)?;
+    ensure!(stored.len() > 600, "only {} events", stored.len());
+    for topic in good {
+        let records = read(&broker.plain(), topic, Isolation::Committed)?;
+        lacks(topic, &stored, records.iter().map(|record| record.sequence))?;
+        let with_headers = records.iter().filter(|record| record.schema == "ecs" && record.keyed).count();
+        ensure!(with_headers == records.len(), "{topic}: {with_headers} of {} with headers", records.len());
+    }
+    test_command(&agent)
+}
+
+/// A sink for each listener and compression.
+fn ways_in(broker: &Broker) -> Result<String> {
+    let secret = |name: &str, text: &str| broker.secret(name, text);
+    let (pw1, pw2, no) = (secret("pw1", "pw1")?, secret("pw2", "pw2")?, secret("no", "not-this-one")?);
+    let (ca, certificate, key) = broker.certificates();
+    // {"alg":"none"}.{"sub":"u3","iat":1,"exp":4102444800}: what Kafka's unsecured login takes.
+    let token = secret("token", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1MyIsImlhdCI6MSwiZXhwIjo0MTAyNDQ0ODAwfQ.")?;
+    let sasl = |mechanism: &str, user: &str, file: &Path| {
+        let file = file.display();
+        format!(
+            "sasl = {{ mechanism = \"{mechanism}\", username = \"{user}\", password_file = \"{file}\" }}\n"
+        )
+    };
+    let section = |name: &str, at: &str, compression: &str, more: &str| {
+        format!(
+            "[sink.{name}]\ntype = \"kafka\"\nbrokers = [\"{at}\"]\ntopic = \"{name}\"\n\
+             compression = \"{compression}\"\n{more}\n"
+        )
+    };
+    let tls = format!(
+        "tls = {{ ca = \"{}\", certificate = \"{}\", key = \"{}\" }}\n",
+        ca.display(),
+        certificate.display(),
+        key.display()
+    );
+    let token = format!("sasl = {{ mechanism = \"OAUTHBEARER\", token_file = \"{}\" }}\n", token.display());
+    Ok([
+        section("plain", &broker.plain(), "zstd", ""),
+        section("scram512", &broker.sasl(), "lz4", &sasl("SCRAM-SHA-512", "u2", &pw2)),
+        section("scram256", &broker.sasl(), "snappy", &sasl("SCRAM-SHA-256", "u2", &pw2)),
+        section("saslplain", &broker.sasl(), "gzip", &sasl("PLAIN", "u1", &pw1)),
+        section("tls", &broker.tls(), "none", &tls),
+        section("token", &broker.token(), "zstd", &token),
+        section("wrong", &broker.sasl(), "zstd", &sasl("SCRAM-SHA-512", "u2", &no)),
+        section("nowhere", &broker.plain(), "zstd", ""),
+    ]
+    .concat())
+}
+
+/// `purser sink test`, which needs no agent: where it works, and at which step it does not.
+fn test_command(agent: &Agent) -> Result<()> {
+    let test = |name: &str| {
+        let mut command = purser();
+        let store = agent.store();
+        crate::lab::output(
+            command.args(["sink", "test", name, "--config"]).arg(agent.config()).arg("--store").arg(store),
+        )
+    };
+    for name in ["scram512", "tls", "token"] {
+        let output = test(name)?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success() && told.contains("acknowledged"), "{name}: {told}");
+    }
+    for (name, step) in [("wrong", "failed  authenticate"), ("nowhere", "failed  send a canary")] {
+        let output = test(name)?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.code() == Some(1) && told.contains(step), "{name}: {told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
+    let lab = Lab::enter()?;
+    let mut broker = Broker::start()?;
+    broker.create("once", 3)?;
+    let (kills, events) = (setting("PURSER_KAFKA_KILLS", 6)?, setting("PURSER_KAFKA_EVENTS", 0)?);
+    let rate = if events == 0 { 300 } else { 2_000 };
+    let file = broker.dir().join("out.jsonl");
+    let config = format!(
+        "{SCOPE}[sink.once]\ntype = \"kafka\"\nbrokers = [\"{}\"]\ntopic = \"once\"\nexactly_once = true\n\
+         [sink.disk]\ntype = \"file\"\npath = \"{}\"\nrotate_bytes = \"none\"\n",
+        broker.plain(),
+        file.display()
+    );
+    // Nobody is there at first: events wait, and the other sink does not.
+    broker.stop()?;
+    let mut agent = Agent::start(&config)?;
+    let tag = unique("kafka-once");
+    let load = Load::start(&lab, &format!("purser-test-{tag}"), rate, &tag, None)?;
+    wait_for_sinks(&agent, SENT_LIMIT, |sinks| sink(sinks, "disk")["acked"].as_u64() > Some(100))?;
+    let sinks = sinks::list(&agent)?;
+    ensure!(sink(&sinks, "once")["acked"] == 0, "acknowledged by nobody: {sinks:?}");
+    broker.start_again()?;
+    wait_for_sinks(&agent, SENT_LIMIT, |sinks| sink(sinks, "once")["acked"].as_u64() > Some(0))?;
+    let started = Instant::now();
+    for kill in 0..kills {
+        sleep(Duration::from_millis(u64::from(300 + kill * 397 % 900)));
+        agent.kill9()?;
+        if kill == kills / 3 {
+            broker.kill9()?;
+            broker.start_again()?;
+        }
+        agent.start_again()?;
+        if kill == kills / 2 {
+            broker.stop()?;
+            sleep(Duration::from_secs(if events == 0 { 3 } else { 40 }));
+            broker.start_again()?;
+        }
+        // The long run has its number of events to reach, spread over its kills.
+        let until =
+            started + Duration::from_secs(u64::from(events) * u64::from(kill + 1) / u64::from(kills) / 1_000);
+        sleep(until.saturating_duration_since(Instant::now()));
+    }
+    let tally = load.end()?;
+    ensure!(tally.done >= u64::from(events), "{} of {events} events", tally.done);
+    let both = |sinks: &[Value]| caught_up(sinks, "once") && caught_up(sinks, "disk");
+    wait_for_sinks(&agent, SENT_LIMIT, both)?;
+    agent.stop()?;
+    let stored = stored(&agent)?;
+    let records = read(&broker.plain(), "once", Isolation::Committed)?;
+    println!("{kills} kills, {} executions, {} events, {} records", tally.done, stored.len(), records.len());
+    lacks("once", &stored, records.iter().map(|record| record.sequence))?;
+    lacks("disk", &stored, sinks::sequences(std::fs::File::open(&file)?)?.into_iter())?;
+    agent.verify().map(drop)
+}
+
+#[test]
+fn what_the_broker_never_takes_is_set_aside_and_the_rest_goes_on() -> Result<()> {
+    let lab = Lab::enter()?;
+    let broker = Broker::start()?;
+    for topic in ["small", "exact"] {
+        broker.create_with(topic, 1, &[("max.message.bytes", "3000")])?;
+    }
+    let section = |name: &str, more: &str| {
+        let at = broker.plain();
+        format!(
+            "[sink.{name}]\ntype = \"kafka\"\nbrokers = [\"{at}\"]\ntopic = \"{name}\"\ncompression = \"none\"\n{more}"
+        )
+    };
+    let config = SCOPE.to_string() + &section("small", "") + &section("exact", "exactly_once = true\n");
+    let mut agent = Agent::start(&config)?;
+    let long = "x".repeat(4_000);
+    let name = format!("purser-test-{}", unique("kafka-large"));
+    run(&mut lab.docker(
+        &name,
+        &[],
+        &["/bin/sh", "-c", &format!("true; echo {long} > /dev/null; /bin/echo {long}; true; id")],
+    ))?;
+    execute(&lab, &unique("kafka-after"), 50)?;
+    let both = |sinks: &[Value]| {
+        ["small", "exact"]
+            .iter()
+            .all(|name| caught_up(sinks, name) && sink(sinks, name)["dead"].as_u64() > Some(0))
+    };
+    wait_for_sinks(&agent, SENT_LIMIT, both)?;
+    agent.stop()?;
+    let stored = stored(&agent)?;
+    for topic in ["small", "exact"] {
+        let path = agent.store().join("sinks").join(topic).join("dead.jsonl");
+        let dead: Vec<Value> =
+            std::fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        ensure!(
+            dead.iter().all(|dead| dead["reason"].as_str().is_some_and(|why| why.contains("size"))),
+            "{dead:?}"
+        );
+        let dead = dead.iter().filter_map(|dead| dead["sequence"].as_u64());
+        let records = read(&broker.plain(), topic, Isolation::Committed)?;
+        lacks(topic, &stored, records.iter().map(|record| record.sequence).chain(dead))?;
+    }
+    let told = agent.log(&["--kind", "agent"])?;
+    let told = told.iter().filter(|document| document["event"]["action"] == "sink_dead").count();
+    ensure!(told >= 2, "{told} sink_dead");
+    Ok(())
+}
