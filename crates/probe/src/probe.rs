@@ -81,14 +81,24 @@ impl Probe {
             Some(_) => Origin::Replaced,
         };
         let reuse = left.as_mut().map(|left| std::mem::take(&mut left.maps)).unwrap_or_default();
-        let mut loaded = object::load(sizes.records, sizes.bulk, &reuse)?;
+        let mut loaded = match (&left, origin) {
+            // The same programs run already. Having the verifier look at them again takes half a second.
+            (Some(left), Origin::Adopted) => object::adopt(&reuse, left)?,
+            _ => object::load(sizes.records, sizes.bulk, &reuse)?,
+        };
         let mut maps = BTreeMap::new();
         for map in loaded.object.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
             maps.insert(name, MapHandle::try_from(&map).map_err(ProbeError::load)?);
         }
         update(&maps, "settings", &0u32.to_ne_bytes(), &settings.to_bytes())?;
-        object::fill_slots(&loaded, &maps)?;
+        if let (Some(pins), Origin::Replaced) = (&pins, origin) {
+            // Half-filled slots belong to no build: whoever comes after a crash here fills them again.
+            pins.note_fingerprint(0)?;
+        }
+        if origin != Origin::Adopted {
+            object::fill_slots(&loaded, &maps)?;
+        }
         let reader = Reader::new(ring(&maps, "records")?, ring(&maps, "bulk")?);
         let (links, entries, identity) = match left {
             Some(left) => (left.links, left.entries, left.identity),
@@ -105,13 +115,13 @@ impl Probe {
         if let (Some(pins), Origin::Replaced) = (&pins, origin) {
             pins.note_fingerprint(fingerprint)?;
         }
-        let (rules_base, rule_set) = match origin {
-            Origin::Loaded => (0, None),
-            _ => rules_in_force(&maps)?,
-        };
-        let probe =
+        let (rules_base, rule_set) = (0, None);
+        let mut probe =
             Probe { loaded, maps, links, entries, pins, origin, identity, rules_base, rule_set, reader };
         if origin != Origin::Loaded {
+            // Rules of a dead agent would go on unseen. In which half they count cannot be asked, for
+            // looking at a map by its id needs CAP_SYS_ADMIN. An empty set counts in neither.
+            probe.set_rules(&[])?;
             probe.reopen_scopes()?;
         }
         Ok(probe)
@@ -222,8 +232,7 @@ impl Probe {
         misses
     }
 
-    /// Whether rules were ever given, by an earlier agent perhaps: theirs stay in force until
-    /// [`Probe::set_rules`].
+    /// Whether a set of rules was ever given, be it the empty one in place of an earlier agent's.
     pub fn has_rules(&self) -> bool {
         self.rule_set.is_some()
     }
@@ -342,18 +351,6 @@ fn clone_fd(program: &ProgramMut<'_>) -> Result<OwnedFd, ProbeError> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(|source| ProbeError::Directory { path: "the descriptor of a BPF program".into(), source })
-}
-
-/// The set that an earlier agent left, and the half it counts in. A new set must take the other.
-fn rules_in_force(maps: &BTreeMap<String, MapHandle>) -> Result<(u64, Option<MapHandle>), ProbeError> {
-    let Some(id) = lookup(maps, "rule_sets", &0u32.to_ne_bytes())?.and_then(|id| u32_at(&id, 0)) else {
-        return Ok((0, None));
-    };
-    let rules_error = |source| ProbeError::Map { map: "rules", source };
-    let set = MapHandle::from_map_id(id).map_err(rules_error)?;
-    let header = set.lookup(&rules::header_key(), MapFlags::ANY).map_err(rules_error)?;
-    let base = header.and_then(|header| u64_at(&header, OFF_RULE_BASE)).unwrap_or(0);
-    Ok((base.min(RULES as u64), Some(set)))
 }
 
 fn new_rule_set() -> Result<MapHandle, ProbeError> {
