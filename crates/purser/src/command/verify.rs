@@ -38,13 +38,9 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 Without --key the store is checked against the key it came with: that shows damage and careless
-<<<<<<< HEAD
-edits, and not that somebody replaced the whole store. Works while the agent writes. Events after
-the last signature are counted and named, but a cut among them does not show.
-=======
 edits, and not that somebody replaced the whole store. So note the key once, on another machine,
-right after the first start. Works while the agent writes.
->>>>>>> 2829546 (purser: refuse what cannot work, print what was held back, and say it clearly)
+right after the first start. Works while the agent writes. Events after the last signature are
+counted and named, but a cut among them does not show.
 
 Examples:
   purser verify
