@@ -19,12 +19,13 @@ pub(crate) const BUILD: &[&str] =
 /// To start the demo container.
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
-/// To test: other runtimes and kernels, execsnoop as a rival, curl to speak
+/// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
 /// CRI, bpftool to look at what is in the kernel, and Maven and Java for the receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
     "curl",
+    "debootstrap",
     "libbpf-tools",
     "lxc",
     "maven",
@@ -35,6 +36,7 @@ pub(crate) const TESTS: &[&str] = &[
     "rsyslog",
     "rsyslog-openssl",
     "runc",
+    "systemd",
     "systemd-container",
 ];
 

@@ -12,6 +12,8 @@ pub enum Exit {
     Refused,
     /// 3: the command needs a running agent and there is none.
     NoAgent,
+    /// 4: there is no such service.
+    Unknown,
     /// The exit code of the command that was run; 128 and the signal's number when it was killed.
     Command(u8),
 }
@@ -24,6 +26,7 @@ impl Exit {
             Exit::Problem => 1,
             Exit::Refused => 2,
             Exit::NoAgent => 3,
+            Exit::Unknown => 4,
             Exit::Command(code) => code,
         }
     }

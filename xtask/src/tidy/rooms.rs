@@ -5,13 +5,17 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 10] = [
+const KNOWS: [(&str, &[&str]); 11] = [
     ("container", &[]),
     ("event", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
-    ("purser", &["container", "event", "names", "probe", "redact", "ship", "source", "store", "sys"]),
+    (
+        "purser",
+        &["container", "event", "names", "probe", "redact", "service", "ship", "source", "store", "sys"],
+    ),
     ("redact", &[]),
+    ("service", &[]),
     ("ship", &["event", "names", "store", "sys"]),
     ("source", &["event"]),
     ("store", &[]),

@@ -13,7 +13,7 @@ impl Agent {
     /// Answers what waits. `Some` when the agent is to end.
     pub(super) fn serve(&mut self) -> anyhow::Result<Option<End>> {
         if self.wake.is_stop() {
-            return Ok(Some(if self.options.keep { End::Keep } else { End::Unload }));
+            return Ok(Some(self.meaning_of_a_signal()));
         }
         if self.wake.take_reload() {
             let reply = self.reload();
@@ -34,6 +34,12 @@ impl Agent {
             call.answer.give(reply);
         }
         Ok(None)
+    }
+
+    /// A service is ended by a signal for a restart as well.
+    fn meaning_of_a_signal(&self) -> End {
+        let restarts = self.options.service.is_some() && !self.for_good;
+        if self.options.keep || restarts { End::Keep } else { End::Unload }
     }
 
     fn answer(&mut self, request: Request) -> anyhow::Result<Reply> {
@@ -59,6 +65,10 @@ impl Agent {
             Request::SinkPause { name } => self.pause_sink(&name),
             Request::SinkResume { name } => self.resume_sink(&name),
             Request::SinkRewind { .. } => Ok(Reply::failed("the sink answers itself")),
+            Request::Ending { for_good } => {
+                self.for_good = for_good;
+                Ok(Reply::done(if for_good { "a signal unloads" } else { "a signal keeps recording" }))
+            }
             Request::Stop { .. } => Ok(Reply::failed("stopping already")),
         }
     }
@@ -71,6 +81,9 @@ impl Agent {
             store: self.options.store.clone(),
             pins: self.watch.pins().to_path_buf(),
             events: self.line.store.statistics().events,
+            service: self.options.service.clone(),
+            recording: !self.full,
+            last_error: self.mishap.clone(),
             notices: self.notices.clone(),
             disk_full: self.full,
         }
@@ -114,7 +127,13 @@ impl Agent {
 
     /// Reads the configuration again. A bad one leaves the old one in force.
     fn reload(&mut self) -> Reply {
-        match self.try_reload() {
+        self.notify.reloading();
+        let result = self.try_reload();
+        if let Err(error) = &result {
+            self.blame(format!("reading the configuration again: {error:#}"));
+        }
+        self.notify.ready(&self.scope_words());
+        match result {
             Ok(changed) if changed.is_empty() => Reply::done("the configuration has not changed"),
             Ok(changed) => {
                 Reply::done(format!("the configuration is in force; changed: {}", changed.join(", ")))

@@ -5,6 +5,7 @@
 //! place to carry on from, in one write. Whatever ends this process in between loses nothing.
 
 mod answer;
+mod notify;
 mod pins;
 mod place;
 mod rights;
@@ -19,13 +20,14 @@ pub(crate) use wake::Wake;
 
 use crate::command::say;
 use crate::config::Config;
-use crate::control::{GapStats, Notice, Server};
+use crate::control::{GapStats, Mishap, Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
 use crate::sinks::Sinks;
 use crate::sources::{Named, Sources};
 use anyhow::Context;
 use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
+use notify::Notify;
 use place::Place;
 use probe::Position;
 use std::time::{Duration, Instant};
@@ -78,6 +80,11 @@ pub(crate) struct Agent {
     started: Instant,
     notices: Vec<Notice>,
     watch: Watch,
+    notify: Notify,
+    /// Whether a signal that ends a service means that nothing shall be recorded from then on.
+    for_good: bool,
+    /// What went wrong last.
+    mishap: Option<Mishap>,
     /// Gaps told since the start, by cause.
     gaps: Vec<GapStats>,
     /// Per CPU, the last number given out when losses were last looked for.
@@ -263,21 +270,35 @@ impl Agent {
             self.sources.committed(self.line.store.next_sequence());
         }
         if done == self.full {
-            let store = self.options.store.display();
-            say(&if done {
-                format!("purser: the store {store} has room again: recording goes on")
-            } else {
-                format!(
-                    "purser: no space left for the store {store}: events wait in the kernel's rings; free some space"
-                )
-            });
             self.full = !done;
+            self.tell_of_room();
         }
         Ok(done)
     }
 
+    fn tell_of_room(&mut self) {
+        let store = self.options.store.display();
+        if self.full {
+            let text = format!(
+                "no space left for the store {store}: events wait in the kernel's rings; free some space"
+            );
+            say(&format!("purser: {text}"));
+            self.notify.status(&text);
+            self.blame(text);
+        } else {
+            say(&format!("purser: the store {store} has room again: recording goes on"));
+            self.notify.status(&self.scope_words());
+        }
+    }
+
+    /// Remembers what went wrong, for `purser status`.
+    fn blame(&mut self, text: String) {
+        self.mishap = Some(Mishap { text, time_secs: self.pipeline.clock.wall_now() / 1_000_000_000 });
+    }
+
     /// Once a second: losses, rules that end, and the store's own chores.
     fn tick(&mut self) -> anyhow::Result<()> {
+        self.notify.alive();
         self.look_around()?;
         self.sinks.tick();
         self.tick_sources();
@@ -350,6 +371,7 @@ impl Agent {
     }
 
     fn end(mut self, end: End) -> anyhow::Result<Exit> {
+        self.notify.stopping();
         self.tell_losses()?;
         std::thread::sleep(GATHER);
         self.tell_losses()?;

@@ -2,6 +2,7 @@
 //! From options to a running agent: everything is opened and checked here, in the order in
 //! which a failure leaves nothing behind.
 
+use super::notify::Notify;
 use super::pins::pins_of;
 use super::place::Place;
 use super::watch::Watch;
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     pub(crate) store: PathBuf,
     /// Leave the kernel side recording at the end.
     pub(crate) keep: bool,
+    /// The service it runs as. Its manager ends it by a signal also for a restart, so a signal then
+    /// leaves the kernel side recording, unless it was said before that this is the end.
+    pub(crate) service: Option<String>,
 }
 
 /// Opens the store, takes over or loads the kernel side, and says what is recorded.
@@ -74,6 +78,9 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         started: Instant::now(),
         notices: Vec::new(),
         watch,
+        notify: Notify::from_environment(),
+        for_good: false,
+        mishap: None,
         gaps: no_gaps(),
         numbered: Vec::new(),
         full: false,
@@ -122,8 +129,6 @@ impl Agent {
         if !resumed {
             self.line.place = Place { boot_id, rings, ..Place::default() };
         }
-        // Rules of a dead agent, run-time ones too, would otherwise go on unseen.
-        self.pipeline.probe.set_rules(&[])?;
         let config = self.config.clone();
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
         for gap in gap.into_iter().chain(damage(recovery)) {
@@ -143,11 +148,12 @@ impl Agent {
         self.commit()?;
         self.notices = self.find_notices(recovery);
         self.greet();
+        self.notify.ready(&self.scope_words());
         Ok(())
     }
 
     /// `containers of docker, containerd`
-    fn scope_words(&self) -> String {
+    pub(super) fn scope_words(&self) -> String {
         let mut runtimes: Vec<String> = self
             .pipeline
             .cgroups

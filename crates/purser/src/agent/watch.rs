@@ -94,6 +94,7 @@ impl Agent {
             };
             say(&format!("purser: {notice}"));
             self.tell("pins_removed", notice.to_string())?;
+            self.blame(notice.what.clone());
             self.notices.push(notice);
         }
         Ok(())

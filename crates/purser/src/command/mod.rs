@@ -8,19 +8,27 @@ mod doctor;
 mod export;
 mod filter;
 mod host;
+mod init_hook;
+mod install;
 mod log;
 mod man;
 mod output;
 mod place;
 mod reload;
+mod restart;
 mod rows;
 mod rule;
 mod run;
+mod service;
 mod sink;
+mod start;
 mod stats;
+mod status;
 mod stop;
 mod trace;
 mod tree;
+mod uninstall;
+mod upgrade;
 mod verify;
 mod when;
 
@@ -51,9 +59,10 @@ Examples:
   purser log --since 10m --grep passwd          who touched passwords in the last ten minutes
   purser tree --container web-1                 who started what, and how it ended
   purser verify                                 is the record whole?
+  purser install && purser start                record as a service, from now on
 
 Exit codes: 0 done; 1 failed, or problems were found; 2 wrong command line or configuration;
-3 no agent is running. Each command has more examples: purser log --help";
+3 no agent is running; 4 no such service. Each command has more examples: purser log --help";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -70,6 +79,13 @@ enum Command {
     Sink(sink::Args),
     Reload(reload::Args),
     Stop(stop::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
+    Start(start::Args),
+    Restart(restart::Args),
+    Status(status::Args),
+    Upgrade(upgrade::Args),
+    InitHook(init_hook::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -121,6 +137,13 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Sink(args) => sink::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Stop(args) => stop::run(args),
+        Command::Install(args) => install::run(args),
+        Command::Uninstall(args) => uninstall::run(args),
+        Command::Start(args) => start::run(args),
+        Command::Restart(args) => restart::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Upgrade(args) => upgrade::run(args),
+        Command::InitHook(args) => init_hook::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }
@@ -160,6 +183,8 @@ fn complain(error: &anyhow::Error) -> Exit {
         cause.is::<stop::LeftLoaded>() || matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))
     }) {
         Exit::NoAgent
+    } else if service::is_not_installed(error) {
+        Exit::Unknown
     } else if is(|cause| cause.is::<ConfigError>() || cause.is::<Usage>()) {
         Exit::Refused
     } else {

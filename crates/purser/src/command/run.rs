@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// When stopped, leave the kernel side recording for the next agent.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// The service it is started as, by the service manager.
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(crate) service: Option<String>,
 }
 
 const HELP: &str = "\
@@ -51,6 +54,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         config: args.place.config.clone(),
         store: config.agent.store.clone(),
         keep: args.keep,
+        service: args.service.clone(),
     };
     let agent = agent::start(options, config.clone())?;
     if !args.follow {

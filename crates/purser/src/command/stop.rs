@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `purser stop`: ends the agent.
+//! `purser stop`: ends the agent, or a service. An agent that is a service is ended by its init system,
+//! which would start it again otherwise.
 
-use super::output;
 use super::place::Place;
+use super::service::{self, DEFAULT, Which, store_of, tell_failure};
+use super::{Usage, output};
 use crate::agent;
 use crate::control::{ControlError, Request, ask};
 use crate::exit::Exit;
 use crate::table::harmless;
+use ::service::{Active, Manager};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// End the agent.
+/// End the agent, or a service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
@@ -20,6 +23,15 @@ pub(crate) struct Args {
     /// Also when no agent runs: unload what an earlier one left in the kernel.
     #[arg(long, conflicts_with = "keep")]
     unload: bool,
+    /// Stop this service [default: the one the agent runs as, if any].
+    #[arg(long, short = 'n', visible_alias = "name", value_name = "NAME")]
+    service: Option<String>,
+    /// A service of the calling user's own systemd.
+    #[arg(long, requires = "service")]
+    user_service: bool,
+    /// The init system, where it should not be found out.
+    #[arg(long, value_name = "INIT", requires = "service")]
+    init: Option<service::Kind>,
     #[command(flatten)]
     place: Place,
 }
@@ -33,16 +45,64 @@ directory, only its name.
 Examples:
   purser stop                                   end it, and unload everything from the kernel
   purser stop --keep                            for an exchange of the program: nothing is lost
+  purser stop --name backup                     another service
   purser stop --unload --store /data/purser     after a crash, when nobody is to carry on
 
-Exit codes: 0 done, 1 refused, 2 wrong command line or configuration, 3 no agent is running";
+Exit codes: 0 done, 1 refused, 2 wrong command line or configuration, 3 no agent is running,
+4 no such service";
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    if let Some(name) = &args.service {
+        let which = Which { user_service: args.user_service, init: args.init, ..Which::named(name) };
+        return stop_service(&which, args.keep);
+    }
     let store = args.place.store()?;
+    if let Some(name) = service_of(&store) {
+        return stop_service(&Which::named(&name), args.keep);
+    }
     match ask_and_tell(&store, &Request::Stop { keep: args.keep }, &mut output::stdout()) {
         Err(error) if is_no_agent(&error) => without_agent(store, args.unload, error),
         result => result,
     }
+}
+
+/// The service whose agent works on `store`: it says so itself, or it is the usual one between two tries.
+fn service_of(store: &Path) -> Option<String> {
+    match ask(store, &Request::Status) {
+        Ok(reply) => reply.status?.service,
+        Err(ControlError::NoAgent { .. }) => {
+            let (installed, manager) = Which::named(DEFAULT).installed().ok()?;
+            let here = installed.is_agent && store_of(&installed).is_ok_and(|of| of == store);
+            let tries = || manager.state().is_ok_and(|state| state.active == Active::Starting);
+            (here && tries()).then(|| DEFAULT.to_string())
+        }
+        Err(_) => None,
+    }
+}
+
+fn stop_service(which: &Which, keep: bool) -> anyhow::Result<Exit> {
+    let name = &which.service;
+    if keep {
+        return Err(Usage(format!(
+            "the agent is service {name}, which keeps recording over purser restart and purser upgrade; \
+             a stop of a service ends the recording"
+        ))
+        .into());
+    }
+    let (installed, manager) = which.installed()?;
+    Manager::stop(&manager).map_err(|error| tell_failure(&manager, error))?;
+    let mut out = output::stdout();
+    writeln!(out, "service {name} is stopped")?;
+    // Between two tries to start the agent there is none that could have unloaded its kernel side.
+    if installed.is_agent
+        && let Ok(store) = store_of(&installed)
+        && agent::is_loaded(&store)
+        && let Some(pins) = agent::unload(&store)?
+    {
+        writeln!(out, "unloaded what an earlier agent had left in {}", pins.display())?;
+    }
+    out.flush()?;
+    Ok(Exit::Success)
 }
 
 fn is_no_agent(error: &anyhow::Error) -> bool {

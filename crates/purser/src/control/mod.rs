@@ -8,7 +8,7 @@ mod server;
 
 pub use client::{ControlError, ask};
 pub use protocol::{
-    ContainerStats, EXPIRY_LIMIT_SECS, GapStats, Notice, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request,
+    ContainerStats, EXPIRY_LIMIT_SECS, GapStats, Mishap, Notice, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request,
     RewindTo, RingStats, RuleSource, RuleState, SOCKET_NAME, SinkState, Stats, Status,
 };
 pub(crate) use server::{Answer, Server};

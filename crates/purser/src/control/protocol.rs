@@ -60,6 +60,11 @@ pub enum Request {
         /// Where.
         to: RewindTo,
     },
+    /// The service manager is about to end the agent by a signal: whether that is for good.
+    Ending {
+        /// Unload the kernel side then, instead of leaving it recording for the next agent.
+        for_good: bool,
+    },
     /// End the agent, and unless `keep` unload the kernel side too.
     Stop {
         /// Leave the kernel side recording for the next agent.
@@ -152,10 +157,26 @@ pub struct Status {
     pub pins: PathBuf,
     /// Events in the store.
     pub events: u64,
+    /// The service it runs as, if any.
+    pub service: Option<String>,
+    /// Whether events reach the store; else they wait in the kernel's rings.
+    pub recording: bool,
+    /// What went wrong last, if anything did.
+    pub last_error: Option<Mishap>,
     /// What is not as it should be, for `purser doctor`.
     pub notices: Vec<Notice>,
     /// Events wait in the kernel's rings, because the disk is full.
     pub disk_full: bool,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mishap {
+    /// What, in words.
+    pub text: String,
+    /// When, in seconds since 1970.
+    pub time_secs: u64,
 }
 
 /// Something that is not as it should be.

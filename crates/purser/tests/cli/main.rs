@@ -10,3 +10,5 @@ mod log;
 mod program;
 #[cfg(test)]
 mod record;
+#[cfg(test)]
+mod service;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Services in an image: what is written, what is refused, and the exit codes. The init systems that
+//! act on it are tested elsewhere, for real.
+
+use crate::program::{bad, good, run};
+use std::fs;
+use std::path::Path;
+
+/// Runs a command on the image of a host with one init system.
+fn on(image: &Path, init: &str, words: &[&str]) -> std::process::Output {
+    let (command, rest) = words.split_first().unwrap();
+    let root = image.to_str().unwrap();
+    let options = ["--root", root, "--init", init];
+    run(&[&[*command], &options[..], rest].concat())
+}
+
+#[test]
+fn an_image_gets_the_agent_and_loses_it_again() {
+    for (init, file) in [
+        ("systemd", "etc/systemd/system/purser.service"),
+        ("openrc", "etc/init.d/purser"),
+        ("sysv", "etc/init.d/purser"),
+    ] {
+        let image = tempfile::tempdir().unwrap();
+        assert!(bad(&on(image.path(), init, &["uninstall"]), 4).contains("no service purser is installed"));
+        let dry = good(&on(image.path(), init, &["install", "--dry-run"]));
+        assert!(dry.starts_with("would write "), "{dry}");
+        assert_eq!(fs::read_dir(image.path()).unwrap().count(), 0);
+        let printed = good(&on(image.path(), init, &["install", "--print-unit"]));
+        let done = good(&on(image.path(), init, &["install"]));
+        assert!(done.contains("service purser is installed; start it with: purser start"), "{done}");
+        let unit = image.path().join(file);
+        assert_eq!(fs::read_to_string(&unit).unwrap(), printed);
+        assert_eq!(
+            good(&on(image.path(), init, &["install"])),
+            "service purser is already installed, nothing changed\n"
+        );
+        fs::write(&unit, printed + "# mine\n").unwrap();
+        assert!(bad(&on(image.path(), init, &["install"]), 1).contains("was edited"));
+        assert!(bad(&on(image.path(), init, &["uninstall"]), 1).contains("was edited"));
+        good(&on(image.path(), init, &["uninstall", "--force"]));
+        assert!(
+            !unit.exists()
+                && unit.with_file_name(format!("{}.bak", unit.file_name().unwrap().display())).exists()
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_written() {
+    let image = tempfile::tempdir().unwrap();
+    for (words, why) in [
+        (&["install", "--user", "nobody"][..], "only root watch all containers"),
+        (&["install", "--user", "a", "--init-user", "b", "-n", "x", "--", "/bin/true"], "differ"),
+        (&["install", "--config", "/nonsense.toml", "-n", "x", "--", "/bin/true"], "are the agent's"),
+        (&["install", "--", "/bin/true"], "give the service a name"),
+        (&["install", "-n", "../x", "--", "/bin/true"], "is no name for a service"),
+        (&["install", "-n", "x", "--", "no-such-program-at-all"], "can be executed"),
+        (&["install", "--user-service"], "needs root"),
+    ] {
+        let said = bad(&on(image.path(), "systemd", words), 2);
+        assert!(said.contains(why), "{words:?}: {said}");
+    }
+    assert_eq!(fs::read_dir(image.path()).unwrap().count(), 0);
+    let said = bad(&run(&["install", "--root", image.path().to_str().unwrap()]), 1);
+    assert!(said.contains("no init system was found") && said.contains("sbin/openrc-run"), "{said}");
+}
+
+#[test]
+fn a_wrong_configuration_is_found_before_the_first_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("purser.toml");
+    fs::write(&config, "[scoop]\n").unwrap();
+    let said =
+        bad(&run(&["install", "--dry-run", "--init", "systemd", "--config", config.to_str().unwrap()]), 2);
+    assert!(said.contains("scoop"), "{said}");
+}
