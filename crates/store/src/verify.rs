@@ -233,6 +233,9 @@ fn read_journal(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     read_up_to(&file, path, 0, usize::try_from(len.min(MAX_JOURNAL_BYTES)).unwrap_or(0)).map(Some)
 }
 
+/// Directories: broken pieces, and where those who read the store or write into it keep how far they got.
+const BESIDE: [&str; 3] = [QUARANTINE_NAME, SINKS_NAME, "sources"];
+
 fn check_names(dir: &Path, report: &mut Report) -> Result<(), Error> {
     let known =
         [LOCK_NAME, ORIGIN_NAME, KEY_NAME, checkpoint::NAME, journal::NAME, journal::OLD_NAME, RESERVE_NAME];
@@ -245,7 +248,7 @@ fn check_names(dir: &Path, report: &mut Report) -> Result<(), Error> {
         if kind.is_socket() {
             continue;
         }
-        let expected = if [QUARANTINE_NAME, SINKS_NAME].contains(&name.as_str()) {
+        let expected = if BESIDE.contains(&name.as_str()) {
             kind.is_dir()
         } else {
             kind.is_file() && (known.contains(&name.as_str()) || unfinished || sequence_of(&name).is_some())
