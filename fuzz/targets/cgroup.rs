@@ -15,10 +15,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(path: &[u8]) {
     for namespaces in 0..4 {
-        let cgroup = Cgroup {
-            path,
-            pid_ns_differs_from_host: namespaces & 1 != 0,
-        };
+        let cgroup = Cgroup { path, pid_ns_differs_from_host: namespaces & 1 != 0 };
         if let Some(found) = identify(&cgroup) {
             assert!(!found.id.is_empty(), "a container without an id");
             assert!(found.id.len() <= 4 * path.len().max(64), "an id longer than its path");
