@@ -16,7 +16,7 @@ use crate::lab::{Lab, output, run, temporary, unique};
 use crate::record::{args, base64, by_entity, fnv1a, is, number, strings, text};
 use crate::rival;
 
-const SEEN_LIMIT: Duration = Duration::from_secs(60);
+const SEEN_LIMIT: Duration = Duration::from_secs(180);
 /// Up to this many bytes a refused program's arguments must be whole.
 const FAILED_ARGS_LIMIT: u64 = 4096;
 

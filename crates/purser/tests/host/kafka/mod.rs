@@ -23,7 +23,7 @@ use broker::Broker;
 use reader::{Isolation, read};
 use sinks::{caught_up, lacks, sink, stored, wait_for_sinks};
 
-const SENT_LIMIT: Duration = Duration::from_secs(90);
+const SENT_LIMIT: Duration = Duration::from_secs(300);
 const SCOPE: &str = "[scope]\ninclude = [\"container\"]\nnames = [\"purser-test-kafka-*\"]\n";
 
 #[test]
