@@ -35,7 +35,8 @@ pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
     })?;
     step("fuzz", || fuzz::fuzz(&[], FUZZ_SECONDS, &[]))?;
     step("cargo test", || {
-        let mut cargo = cargo(["test", "--locked", "--workspace"]);
+        // Everything that fails is told at once: a run takes long.
+        let mut cargo = cargo(["test", "--locked", "--workspace", "--no-fail-fast"]);
         // A test that cannot run on this machine says SKIP elsewhere; here that is a failure.
         run(cargo.args(&test_args).env("PURSER_REQUIRE_ALL", "1"))
     })?;
