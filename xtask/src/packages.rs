@@ -20,12 +20,13 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
-/// CRI, bpftool to look at what is in the kernel, and Maven and Java for the receivers of sinks.
+/// CRI, bpftool to look at what is in the kernel, and Go, Maven and Java for the receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
     "curl",
     "debootstrap",
+    "golang-go",
     "libbpf-tools",
     "lxc",
     "maven",

@@ -3,7 +3,7 @@
 //! Each is fetched once and kept, whole or not at all.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -22,8 +22,43 @@ const JAVA: [(&str, &[Artifact]); 2] = [
     ("kafka-4.1.0", &[("org.apache.kafka", "kafka_2.13", "4.1.0"), ("org.slf4j", "slf4j-simple", "1.7.36")]),
 ];
 
+/// Programs in Go: directory in the cache, and the package with its version.
+const GO: [(&str, &str); 1] = [("go-lumber-0.1.1", "github.com/elastic/go-lumber/cmd/tst-lj@v0.1.1")];
+
 /// Fetches what is missing.
 pub(crate) fn fetch() -> Result<()> {
+    fetch_java()?;
+    fetch_go()
+}
+
+fn fetch_go() -> Result<()> {
+    for (name, package) in GO {
+        let place = Path::new(CACHE).join(name);
+        if place.exists() {
+            continue;
+        }
+        packages::require_root()?;
+        eprintln!("setup: building {package}");
+        let fresh = fresh(name);
+        let modules = fresh.join("modules");
+        let mut go = program("go", ["install", "-modcacherw", package]);
+        // Nothing is left elsewhere, and settings of the one who runs this do not count.
+        go.env("GOBIN", &fresh).env("GOPATH", &modules).env("GOCACHE", fresh.join("cache"));
+        run(go.env("GOFLAGS", "").env("GO111MODULE", "on").env_remove("GOMODCACHE"))?;
+        for used in [modules, fresh.join("cache")] {
+            fs::remove_dir_all(&used).with_context(|| format!("remove {}", used.display()))?;
+        }
+        fs::rename(&fresh, &place).with_context(|| format!("move {} to its place", fresh.display()))?;
+    }
+    Ok(())
+}
+
+/// Where something is made before it gets its place.
+fn fresh(name: &str) -> PathBuf {
+    Path::new(CACHE).join(format!("{name}.new.{}", std::process::id()))
+}
+
+fn fetch_java() -> Result<()> {
     for (name, artifacts) in JAVA {
         let place = Path::new(CACHE).join(name);
         if place.exists() {
@@ -31,7 +66,7 @@ pub(crate) fn fetch() -> Result<()> {
         }
         packages::require_root()?;
         eprintln!("setup: fetching {name} from Maven Central");
-        let fresh = Path::new(CACHE).join(format!("{name}.new.{}", std::process::id()));
+        let fresh = fresh(name);
         fs::create_dir_all(&fresh).with_context(|| format!("create {}", fresh.display()))?;
         let pom = fresh.join("pom.xml");
         fs::write(&pom, project(artifacts)).context("write the project for Maven")?;

@@ -5,6 +5,7 @@ use crate::elastic::{ElasticSettings, ElasticSink};
 use crate::error::Error;
 use crate::file::{FileSettings, FileSink};
 use crate::kafka::{KafkaSettings, KafkaSink};
+use crate::logstash::{LogstashSettings, LogstashSink};
 use crate::sink::Sink;
 use crate::stdout::Stdout;
 use crate::syslog::{SyslogSettings, SyslogSink};
@@ -21,6 +22,8 @@ pub enum Target {
     Kafka(Box<KafkaSettings>),
     /// Elasticsearch or OpenSearch.
     Elastic(Box<ElasticSettings>),
+    /// Logstash, or another receiver of lumberjack.
+    Logstash(Box<LogstashSettings>),
     /// A receiver of syslog.
     Syslog(Box<SyslogSettings>),
 }
@@ -42,6 +45,7 @@ impl Target {
             Target::File(_) => "file",
             Target::Kafka(_) => "kafka",
             Target::Elastic(_) => "elasticsearch",
+            Target::Logstash(_) => "logstash",
             Target::Syslog(_) => "syslog",
         }
     }
@@ -58,6 +62,7 @@ impl Target {
             Target::File(settings) => Box::new(FileSink::new(settings.clone())),
             Target::Kafka(settings) => Box::new(KafkaSink::new(settings.as_ref().clone(), origin)?),
             Target::Elastic(settings) => Box::new(ElasticSink::new(settings.as_ref().clone())?),
+            Target::Logstash(settings) => Box::new(LogstashSink::new(settings.as_ref().clone())?),
             Target::Syslog(settings) => Box::new(SyslogSink::new(settings.as_ref().clone())?),
         })
     }

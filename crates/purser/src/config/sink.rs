@@ -3,6 +3,7 @@
 //! Secrets never stand here, only where they are to be read.
 
 pub mod http;
+pub mod logstash;
 pub mod syslog;
 
 use super::check::{self, Fault};
@@ -19,7 +20,7 @@ const SINKS_LIMIT: usize = 32;
 /// Longest name: it is also a directory's.
 const NAME_LIMIT: usize = 64;
 /// The types there are.
-pub(super) const TYPES: [&str; 5] = ["elasticsearch", "file", "kafka", "stdout", "syslog"];
+pub(super) const TYPES: [&str; 6] = ["elasticsearch", "file", "kafka", "logstash", "stdout", "syslog"];
 
 /// One sink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,6 +88,8 @@ pub enum Kind {
     Kafka(Box<Kafka>),
     /// Elasticsearch or OpenSearch.
     Elasticsearch(Box<http::Elastic>),
+    /// A receiver of lumberjack.
+    Logstash(Box<logstash::Logstash>),
     /// A receiver of syslog.
     Syslog(Box<syslog::Syslog>),
 }
@@ -99,6 +102,7 @@ impl Kind {
             Kind::File(_) => "file",
             Kind::Kafka(_) => "kafka",
             Kind::Elasticsearch(_) => "elasticsearch",
+            Kind::Logstash(_) => "logstash",
             Kind::Syslog(_) => "syslog",
         }
     }
@@ -313,6 +317,7 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
         Some("elasticsearch") => {
             Kind::Elasticsearch(Box::new(http::Elastic::deserialize(own).map_err(wrong)?))
         }
+        Some("logstash") => Kind::Logstash(Box::new(logstash::Logstash::deserialize(own).map_err(wrong)?)),
         Some("syslog") => Kind::Syslog(Box::new(syslog::Syslog::deserialize(own).map_err(wrong)?)),
         Some("kafka") => Kind::Kafka(Box::new(Kafka::deserialize(own).map_err(wrong)?)),
         _ => Kind::Stdout,
@@ -340,6 +345,7 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
             }
             Kind::Kafka(kafka) => check_kafka(&at, kafka)?,
             Kind::Elasticsearch(elastic) => elastic.check(&at)?,
+            Kind::Logstash(logstash) => logstash.check(&at)?,
             Kind::Syslog(syslog) => syslog.check(&at)?,
         }
     }

@@ -194,6 +194,10 @@ urls = ["https://es1.example:9200"]
 pipeline = "enrich"
 auth = { api_key_file = "/k" }
 tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
+[sink.pipeline]
+type = "logstash"
+hosts = ["ls1.example", "ls2.example:5045"]
+tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
 [sink.siem]
 type = "syslog"
 address = "siem.example:6514"
@@ -228,7 +232,7 @@ fn the_table_of_keys_is_the_types_of_sinks() {
     assert_eq!(own, listed.collect());
     assert_eq!(
         found.len() - own.len(),
-        5 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
+        6 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
     );
 }
 
@@ -251,7 +255,7 @@ fn wrong_sinks_are_told_with_their_place() {
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
     assert!(
         message("[sink.k]\ntype = \"carrier pigeon\"\n")
-            .contains("known: elasticsearch, file, kafka, stdout, syslog")
+            .contains("known: elasticsearch, file, kafka, logstash, stdout, syslog")
     );
     assert!(message("[sink.k]\npath = \"/x\"\n").starts_with("purser.toml:1:7: a sink needs a type"));
     assert!(message("[sink.\"../x\"]\ntype = \"stdout\"\n").contains("letters, digits, - or _"));
@@ -347,6 +351,31 @@ fn a_search_cluster_needs_urls_and_one_secret() {
         ("urls = [\"https://es\"]\nauth = { api_key_file = \"p\" }", "absolute"),
         ("urls = [\"https://es\"]\ntimeout_secs = 0", "not from 1"),
         ("url = \"https://es\"", "urls"),
+    ] {
+        let error = read(wrong).expect_err(wrong);
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn logstash_is_sent_to_in_the_clear_on_this_host_only() {
+    let read = |more: &str| {
+        let text = format!("[sink.s]\ntype = \"logstash\"\n{more}");
+        parse(&text, "p.toml").map_err(|error| error.to_string())
+    };
+    for good in [
+        "hosts = [\"ls.example\"]",
+        "hosts = [\"127.0.0.1:5044\", \"[::1]\", \"localhost\"]\ntransport = \"tcp\"",
+    ] {
+        assert!(read(good).is_ok(), "{:?}", read(good));
+    }
+    for (wrong, said) in [
+        ("", "at least one"),
+        ("hosts = [\"a b\"]", "is not HOST:PORT"),
+        ("hosts = [\"localhost\", \"ls.example\"]\ntransport = \"tcp\"", "must be encrypted"),
+        ("hosts = [\"localhost\"]\ntransport = \"tcp\"\ntls = {}", "\"tls\" only"),
+        ("hosts = [\"ls\"]\ncompression_level = 10", "not from 0 to 9"),
+        ("hosts = [\"ls\"]\nwindow_events = 0", "not from 1"),
     ] {
         let error = read(wrong).expect_err(wrong);
         assert!(error.contains(said), "{wrong}: {error}");

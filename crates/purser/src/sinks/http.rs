@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! From the configuration of sinks that speak HTTP or syslog to the settings of the room that ships.
+//! From the configuration of sinks that speak HTTP, lumberjack or syslog to the settings of the room that ships.
 
 use super::prepare::Prepared;
 use super::secrets;
 use crate::config::sink::Tls;
 use crate::config::sink::http::{Auth, AuthKind, Elastic, Http};
+use crate::config::sink::logstash::{self, Logstash};
 use crate::config::sink::syslog::{Syslog, Transport};
 use ship::{
-    ElasticSettings, HostPort, HttpAuth, HttpSettings, Secret, SyslogSettings, SyslogTransport, TlsSettings,
-    Url,
+    ElasticSettings, HostPort, HttpAuth, HttpSettings, LogstashSettings, Secret, SyslogSettings,
+    SyslogTransport, TlsSettings, Url,
 };
 use std::time::Duration;
 
@@ -46,6 +47,20 @@ impl Prepared {
                 Transport::Udp => SyslogTransport::Udp,
             },
             facility: syslog.facility,
+        })
+    }
+
+    pub(super) fn logstash(&self, logstash: &Logstash) -> anyhow::Result<LogstashSettings> {
+        let place = |host: &String| HostPort::parse(host, Some(logstash::PORT)).map_err(anyhow::Error::msg);
+        Ok(LogstashSettings {
+            hosts: logstash.hosts.iter().map(place).collect::<anyhow::Result<_>>()?,
+            tls: match logstash.transport {
+                logstash::Transport::Tls => Some(tls(logstash.tls.as_ref(), self.key_password())),
+                logstash::Transport::Tcp => None,
+            },
+            compression_level: logstash.compression_level,
+            window: logstash.window_events as usize,
+            patience: Duration::from_secs(u64::from(logstash.timeout_secs)),
         })
     }
 

@@ -36,6 +36,7 @@ pub(crate) fn prepare(name: &str, sink: &Sink) -> anyhow::Result<Prepared> {
             let password = kafka.sasl.as_ref().map_or(Ok(None), |sasl| secrets::password(sasl, false));
             (password, kafka.tls.as_ref())
         }
+        Kind::Logstash(logstash) => (Ok(None), logstash.tls.as_ref()),
         Kind::Syslog(syslog) => (Ok(None), syslog.tls.as_ref()),
         Kind::Elasticsearch(elastic) => (http::read(elastic.http.auth.as_ref()), elastic.http.tls.as_ref()),
     };
@@ -65,6 +66,7 @@ impl Prepared {
                 keep: file.keep,
             }),
             Kind::Kafka(kafka) => Target::Kafka(Box::new(self.kafka(kafka)?)),
+            Kind::Logstash(logstash) => Target::Logstash(Box::new(self.logstash(logstash)?)),
             Kind::Syslog(syslog) => Target::Syslog(Box::new(self.syslog(syslog)?)),
             Kind::Elasticsearch(elastic) => Target::Elastic(Box::new(self.elastic(elastic)?)),
         })

@@ -29,7 +29,11 @@ fn numbers_follow_what_runs() -> Result<()> {
     let (code, health) = patient(address, "/healthz")?;
     ensure!(code == 200 && health.contains("\"ok\""), "{code}: {health}");
     let before = value(address, "purser_captured_events_total")?;
-    run(&mut lab.docker(&unique("purser-test-metrics"), &[], &["sh", "-c", "/bin/ls /etc >/dev/null; true"]))?;
+    run(&mut lab.docker(
+        &unique("purser-test-metrics"),
+        &[],
+        &["sh", "-c", "/bin/ls /etc >/dev/null; true"],
+    ))?;
     let since = Instant::now();
     // sh and its ls, and the ends of both. By its path: the shell runs its own applets without an exec.
     loop {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may stop at any error, and says SKIP")]
 
 mod harness;
+mod logstash;
 mod opensearch;
 mod proxy;
 mod rsyslog;
