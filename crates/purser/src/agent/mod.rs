@@ -15,6 +15,7 @@ mod wake;
 mod watch;
 
 pub(crate) use pins::{is_loaded, unload};
+pub(crate) use rights::hide;
 pub(crate) use start::{Options, start};
 pub(crate) use wake::Wake;
 

@@ -3,6 +3,7 @@
 //! keep. Everything else of root's capabilities is given up for good, also for children.
 
 use anyhow::Context;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs,
@@ -13,6 +14,12 @@ const KEPT: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::PERFMON)
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::DAC_READ_SEARCH);
+
+/// From now on nobody without the right to trace every process reads the memory or environment of this
+/// one, whatever its user, and no core dump is written of it.
+pub(crate) fn hide() -> anyhow::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("shutting others out of the memory")
+}
 
 /// Gives up all other capabilities of this thread and of those it starts from now on.
 /// `containers`: `SYS_PTRACE` stays, too, because the way to a container's files leads through one of

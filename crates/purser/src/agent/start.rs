@@ -45,6 +45,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     if !rustix::process::geteuid().is_root() {
         bail!("recording needs root: run it with sudo, or look at purser doctor");
     }
+    // Before there is anything to hide: records hold what redaction has not seen yet.
+    rights::hide()?;
     let prepared = sinks::prepare_all(&config)?;
     let clock = Clock::now();
     let had_store = options.store.join("origin").exists();

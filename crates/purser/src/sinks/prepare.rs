@@ -2,6 +2,7 @@
 //! From a section of the configuration to a sink: secrets are read, words become settings.
 
 use super::{http, oauth, secrets};
+use crate::agent;
 use crate::command::{boot_id, host_name};
 use crate::config::sink::{self, Kafka, Kind, Mechanism, Sasl};
 use crate::config::{Age, Sink};
@@ -29,6 +30,7 @@ pub(crate) struct Prepared {
 
 /// Reads the secrets of `sink`, without asking programs for them.
 pub(crate) fn prepare(name: &str, sink: &Sink) -> anyhow::Result<Prepared> {
+    agent::hide()?;
     let about = |error: anyhow::Error| error.context(format!("setting up sink {name}"));
     let (password, tls) = match &sink.kind {
         Kind::Stdout | Kind::File(_) => (Ok(None), None),

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -222,6 +222,15 @@ impl Agent {
         child.wait()?;
         self.crashed = true;
         Ok(())
+    }
+
+    /// Ends it by a signal that it does not expect.
+    pub(crate) fn end_by(&mut self, word: &str) -> Result<ExitStatus> {
+        signal(self.pid()?, word)?;
+        let mut child = self.child.take().context("the agent does not run")?;
+        self.crashed = true;
+        let status = wait_limited(&mut child, STOP_LIMIT)?;
+        status.context("a signal did not end it")
     }
 
     fn said_path(&self) -> PathBuf {

@@ -12,6 +12,7 @@ mod cri; // a containerd of our own, told what to do over CRI
 mod exec_modes; // every way to start or fail to start a program is seen
 mod files; // lines of log files: nothing lost, nothing twice
 mod group; // cgroups of our own
+mod hostile; // root in a container looks for a sink's password, and does not find it
 mod kafka; // events to a real Kafka, through kills, and read back
 mod kill9; // the agent is killed under load: nothing lost, nothing twice
 mod lab; // programs, image and commands that all tests use

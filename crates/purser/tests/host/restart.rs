@@ -16,7 +16,7 @@ use crate::load::{Faults, Load, Tally, counts};
 use crate::record::is;
 
 const BPFFS: &str = "/sys/fs/bpf";
-const SEEN_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const SEEN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a load of `count` numbers to its end in a container of its own.
 pub(crate) fn execute(lab: &Lab, tag: &str, count: u32) -> Result<Tally> {

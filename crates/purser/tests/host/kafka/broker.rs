@@ -26,6 +26,8 @@ const JARS: &str = "/var/cache/purser-tests/kafka-4.1.0";
 const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const STORE_PASSWORD: &str = "storepass";
+/// Of user `u2` with SCRAM; long enough to be found nowhere by chance.
+pub(crate) const SCRAM_PASSWORD: &str = "pw2-of-the-broker-7421";
 
 pub(crate) struct Broker {
     dir: TempDir,
@@ -42,12 +44,11 @@ impl Broker {
         let mut broker = Broker { dir, ports: free_ports()?, child: None };
         broker.make_certificates()?;
         fs::write(broker.path("server.properties"), broker.properties())?;
-        let users = ["SCRAM-SHA-512=[name=u2,password=pw2]", "SCRAM-SHA-256=[name=u2,password=pw2]"];
         let mut format = broker.java("kafka.tools.StorageTool");
         format.args(["format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"]);
         format.arg(broker.path("server.properties"));
-        for user in users {
-            format.args(["--add-scram", user]);
+        for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256"] {
+            format.args(["--add-scram", &format!("{mechanism}=[name=u2,password={SCRAM_PASSWORD}]")]);
         }
         run(&mut format)?;
         broker.start_again()?;

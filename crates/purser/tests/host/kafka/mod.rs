@@ -3,9 +3,9 @@
 //! a topic is compared with what stands in the store, number by number.
 //! PURSER_KAFKA_KILLS (6) and PURSER_KAFKA_EVENTS (0, more than that many) make the long run longer.
 
-mod broker;
+pub(crate) mod broker;
 mod reader;
-mod sinks;
+pub(crate) mod sinks;
 
 use std::path::Path;
 use std::thread::sleep;
@@ -19,7 +19,7 @@ use crate::kill9::setting;
 use crate::lab::{Lab, run, unique};
 use crate::load::Load;
 use crate::restart::execute;
-use broker::Broker;
+use broker::{Broker, SCRAM_PASSWORD};
 use reader::{Isolation, read};
 use sinks::{caught_up, lacks, sink, stored, wait_for_sinks};
 
@@ -61,7 +61,8 @@ fn every_way_in_takes_every_event_and_those_shut_out_say_why() -> Result<()> {
 /// A sink for each listener and compression.
 fn ways_in(broker: &Broker) -> Result<String> {
     let secret = |name: &str, text: &str| broker.secret(name, text);
-    let (pw1, pw2, no) = (secret("pw1", "pw1")?, secret("pw2", "pw2")?, secret("no", "not-this-one")?);
+    let (pw1, pw2, no) =
+        (secret("pw1", "pw1")?, secret("pw2", SCRAM_PASSWORD)?, secret("no", "not-this-one")?);
     let (ca, certificate, key) = broker.certificates();
     // {"alg":"none"}.{"sub":"u3","iat":1,"exp":4102444800}: what Kafka's unsecured login takes.
     let token = secret("token", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1MyIsImlhdCI6MSwiZXhwIjo0MTAyNDQ0ODAwfQ.")?;

@@ -14,21 +14,21 @@ use crate::agent::{Agent, purser};
 use crate::lab::run;
 
 /// Every sink of the agent.
-pub(super) fn list(agent: &Agent) -> Result<Vec<Value>> {
+pub(crate) fn list(agent: &Agent) -> Result<Vec<Value>> {
     let printed = run(purser().args(["sink", "ls", "-o", "json", "--store"]).arg(agent.store()))?;
     Ok(printed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 /// The sink `name`, or null.
-pub(super) fn sink<'a>(sinks: &'a [Value], name: &str) -> &'a Value {
+pub(crate) fn sink<'a>(sinks: &'a [Value], name: &str) -> &'a Value {
     sinks.iter().find(|sink| sink["name"] == name).unwrap_or(&Value::Null)
 }
 
-pub(super) fn caught_up(sinks: &[Value], name: &str) -> bool {
+pub(crate) fn caught_up(sinks: &[Value], name: &str) -> bool {
     sink(sinks, name)["lag_events"] == 0 && sink(sinks, name)["acked"].as_u64() > Some(0)
 }
 
-pub(super) fn wait_for_sinks(
+pub(crate) fn wait_for_sinks(
     agent: &Agent,
     limit: Duration,
     enough: impl Fn(&[Value]) -> bool,
@@ -48,7 +48,7 @@ pub(super) fn wait_for_sinks(
 }
 
 /// The sequence of every event in the store of an agent that has ended.
-pub(super) fn stored(agent: &Agent) -> Result<Vec<u64>> {
+pub(crate) fn stored(agent: &Agent) -> Result<Vec<u64>> {
     let mut command = agent.command("export");
     let mut child = command.args(["--format", "jsonl"]).stdout(Stdio::piped()).spawn()?;
     let sequences = sequences(child.stdout.take().context("stdout of purser export")?)?;
@@ -57,17 +57,17 @@ pub(super) fn stored(agent: &Agent) -> Result<Vec<u64>> {
 }
 
 /// The sequence of each document, one a line.
-pub(super) fn sequences(lines: impl Read) -> Result<Vec<u64>> {
+pub(crate) fn sequences(lines: impl Read) -> Result<Vec<u64>> {
     BufReader::new(lines).lines().map(|line| sequence(line?.as_bytes())).collect()
 }
 
-pub(super) fn sequence(document: &[u8]) -> Result<u64> {
+pub(crate) fn sequence(document: &[u8]) -> Result<u64> {
     let document: Value = serde_json::from_slice(document)?;
     document["event"]["sequence"].as_u64().context("a document without a sequence")
 }
 
 /// Fails unless `arrived` has each of `stored` exactly once, and nothing else.
-pub(super) fn lacks(what: &str, stored: &[u64], arrived: impl Iterator<Item = u64>) -> Result<()> {
+pub(crate) fn lacks(what: &str, stored: &[u64], arrived: impl Iterator<Item = u64>) -> Result<()> {
     let mut counts: BTreeMap<u64, i64> = BTreeMap::new();
     arrived.for_each(|sequence| *counts.entry(sequence).or_default() += 1);
     let lost: Vec<u64> = stored.iter().copied().filter(|sequence| !counts.contains_key(sequence)).collect();
