@@ -93,7 +93,7 @@ struct {
  * more than everything else here (measured on 6.18: 1.2 of 1.7 us). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 16384);	/* user space makes it fit the memory of the host */
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct process_key);
 	__type(value, struct process);
