@@ -8,10 +8,15 @@
 //! another field, is left out.
 
 mod build;
+mod leaves;
 mod merge;
+mod ocsf;
+mod otel;
 mod short;
 mod time;
 
+pub use ocsf::write as write_ocsf;
+pub use otel::write as write_otel;
 pub use time::rfc3339;
 
 use crate::{Body, Container, Event, line_flags};
@@ -44,17 +49,28 @@ pub fn write(
     container: Option<&Container>,
     out: &mut Vec<u8>,
 ) {
-    let document = build::document(context, sequence, event, container);
     if let Body::Line(line) = &event.body
         && line.flags & line_flags::UNDER_ROOT != 0
-        && let Some(fields) = build::json(line)
+        && !line.json.is_empty()
     {
-        let overwrite = line.flags & line_flags::OVERWRITE != 0;
-        let document = serde_json::to_value(&document).expect("strings and numbers always serialise");
-        let merged = merge::under_root(document, fields, overwrite);
-        return serde_json::to_writer(out, &merged).expect("strings and numbers always serialise");
+        let document = tree(context, sequence, event, container);
+        return serde_json::to_writer(out, &document).expect("strings and numbers always serialise");
     }
+    let document = build::document(context, sequence, event, container);
     serde_json::to_writer(out, &document).expect("strings and numbers always serialise");
+}
+
+/// The document as a tree: what the documents of other schemas are made of.
+fn tree(context: &Context, sequence: u64, event: &Event, container: Option<&Container>) -> Value {
+    let document = build::document(context, sequence, event, container);
+    let document = serde_json::to_value(&document).expect("strings and numbers always serialise");
+    match &event.body {
+        Body::Line(line) if line.flags & line_flags::UNDER_ROOT != 0 => match build::json(line) {
+            Some(fields) => merge::under_root(document, fields, line.flags & line_flags::OVERWRITE != 0),
+            None => document,
+        },
+        _ => document,
+    }
 }
 
 /// Bytes as text: valid UTF-8 as it is, other bytes as `\xNN`, so that nothing is lost to a

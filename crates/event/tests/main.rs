@@ -3,6 +3,7 @@
 //! `UPDATE=1 cargo test -p event` rewrites the golden files.
 
 mod schema;
+mod schemas;
 
 use event::codec::{decode, decode_container, encode, encode_container};
 use event::document::{Context, render};

@@ -15,6 +15,10 @@ pub enum Schema {
     /// Elastic Common Schema, as docs/events.md describes it.
     #[default]
     Ecs,
+    /// OpenTelemetry's semantic conventions.
+    Otel,
+    /// Open Cybersecurity Schema Framework.
+    Ocsf,
 }
 
 impl Schema {
@@ -22,6 +26,8 @@ impl Schema {
     pub fn word(self) -> &'static str {
         match self {
             Schema::Ecs => "ecs",
+            Schema::Otel => "otel",
+            Schema::Ocsf => "ocsf",
         }
     }
 }
@@ -60,9 +66,12 @@ impl Renderer {
         let event = codec::decode(&entry.event).map_err(|error| error.to_string())?;
         let container = entry.attachment.as_deref().and_then(|bytes| self.container(bytes));
         let known = container.as_deref();
-        match self.schema {
-            Schema::Ecs => document::write(&self.context, entry.sequence, &event, known, out),
-        }
+        let write = match self.schema {
+            Schema::Ecs => document::write,
+            Schema::Otel => document::write_otel,
+            Schema::Ocsf => document::write_ocsf,
+        };
+        write(&self.context, entry.sequence, &event, known, out);
         Ok(Rendered { container_id: event.container, container })
     }
 

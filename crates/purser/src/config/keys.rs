@@ -83,7 +83,7 @@ pub const KEYS: &[Key] = &[
         "Where /metrics and /healthz are served: \"off\", a loopback address with a port, or \"unix:/PATH\".",
     ),
     key("sink.any.type", "Where a sink sends to: elasticsearch, file, kafka, logstash, stdout or syslog."),
-    key("sink.any.schema", "The names that documents use: ecs."),
+    key("sink.any.schema", "The names that documents use: \"ecs\", \"otel\" or \"ocsf\"."),
     key("sink.any.from", "Where a new sink begins: with the \"start\" of the store or at its \"end\"."),
     key("sink.any.batch_events", "Most events sent at once: 1 to 65536."),
     key("sink.any.batch_bytes", "Most bytes sent at once: 1KiB to 64MiB."),

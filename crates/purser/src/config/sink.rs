@@ -64,6 +64,10 @@ impl Default for Common {
 pub enum Schema {
     /// Elastic Common Schema.
     Ecs,
+    /// OpenTelemetry's semantic conventions.
+    Otel,
+    /// Open Cybersecurity Schema Framework.
+    Ocsf,
 }
 
 /// Where to begin.
@@ -344,7 +348,13 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
                 check::within(&at("keep"), file.keep, 0, 10_000)?;
             }
             Kind::Kafka(kafka) => check_kafka(&at, kafka)?,
-            Kind::Elasticsearch(elastic) => elastic.check(&at)?,
+            Kind::Elasticsearch(elastic) => {
+                if sink.common.schema != Schema::Ecs {
+                    let why = "a data stream needs the @timestamp that only schema = \"ecs\" has";
+                    return check::fault(at("schema"), why);
+                }
+                elastic.check(&at)?;
+            }
             Kind::Logstash(logstash) => logstash.check(&at)?,
             Kind::Syslog(syslog) => syslog.check(&at)?,
         }

@@ -351,6 +351,7 @@ fn a_search_cluster_needs_urls_and_one_secret() {
         ("urls = [\"https://es\"]\nauth = { api_key_file = \"p\" }", "absolute"),
         ("urls = [\"https://es\"]\ntimeout_secs = 0", "not from 1"),
         ("url = \"https://es\"", "urls"),
+        ("urls = [\"https://es\"]\nschema = \"ocsf\"", "only schema = \"ecs\""),
     ] {
         let error = read(wrong).expect_err(wrong);
         assert!(error.contains(said), "{wrong}: {error}");

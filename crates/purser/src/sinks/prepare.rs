@@ -123,6 +123,8 @@ impl Prepared {
     fn schema(&self) -> Schema {
         match self.sink.common.schema {
             sink::Schema::Ecs => Schema::Ecs,
+            sink::Schema::Otel => Schema::Otel,
+            sink::Schema::Ocsf => Schema::Ocsf,
         }
     }
 }
