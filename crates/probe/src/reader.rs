@@ -21,12 +21,12 @@ pub struct Position {
     pub sequences: Vec<u64>,
 }
 
-/// One thing read from lane A.
+/// One thing read from the rings.
 #[derive(Debug)]
 pub enum Item {
     /// A record, whole; with the numbers missing on its CPU since the last one, if any.
     Record(Box<Record>, Option<Missing>),
-    /// Bytes that are no record.
+    /// Bytes of either lane that are no record.
     Bad(DecodeError),
 }
 
@@ -59,8 +59,8 @@ pub struct Reader {
     newest: u64,
     waiting: BTreeMap<(u16, u64), Pieces>,
     buffer: Vec<u8>,
-    /// Bytes of lane B that were no record.
-    pub bad_bulk: u64,
+    /// What of lane B was no record and has not been told yet.
+    bad_pieces: Vec<DecodeError>,
 }
 
 impl Reader {
@@ -72,7 +72,15 @@ impl Reader {
             sequences: Vec::new(),
         };
         let newest = at.records;
-        Reader { records, bulk, at, newest, waiting: BTreeMap::new(), buffer: Vec::new(), bad_bulk: 0 }
+        Reader {
+            records,
+            bulk,
+            at,
+            newest,
+            waiting: BTreeMap::new(),
+            buffer: Vec::new(),
+            bad_pieces: Vec::new(),
+        }
     }
 
     /// Carries on from `position`, which an earlier agent kept. The rings never give back more
@@ -90,8 +98,11 @@ impl Reader {
         true
     }
 
-    /// The next item of lane A, or `None` when it is drained.
+    /// The next item, or `None` when lane A is drained.
     pub fn read(&mut self) -> Result<Option<Item>, RingError> {
+        if let Some(error) = self.bad_pieces.pop() {
+            return Ok(Some(Item::Bad(error)));
+        }
         loop {
             let next = match self.records.read(self.at.records, &mut self.buffer)? {
                 Slot::Empty => return Ok(None),
@@ -173,9 +184,12 @@ impl Reader {
                 Slot::Record(next) => next,
             };
             self.at.bulk = next;
-            let Ok(bulk) = decode_bulk(&self.buffer) else {
-                self.bad_bulk += 1;
-                continue;
+            let bulk = match decode_bulk(&self.buffer) {
+                Ok(bulk) => bulk,
+                Err(error) => {
+                    self.bad_pieces.push(error);
+                    continue;
+                }
             };
             if bulk.sequence <= *self.seen(bulk.cpu) && !self.is_current(&bulk) {
                 continue;
