@@ -10,8 +10,14 @@ use crate::control::{ControlError, Request, ask};
 use crate::exit::Exit;
 use crate::table::harmless;
 use ::service::{Active, Manager};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// Time an agent has to end: it writes down what it holds, which is at most two rings.
+const STOP_LIMIT_SECS: i64 = 30;
 
 /// End the agent, or a service.
 #[derive(Debug, clap::Args)]
@@ -60,10 +66,40 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(name) = service_of(&store) {
         return stop_service(&Which::named(&name), args.keep);
     }
-    match ask_and_tell(&store, &Request::Stop { keep: args.keep }, &mut output::stdout()) {
+    match stop_agent(&store, args.keep) {
         Err(error) if is_no_agent(&error) => without_agent(store, args.unload, error),
         result => result,
     }
+}
+
+/// Comes back when the agent is gone, so that the next one can start.
+fn stop_agent(store: &Path, keep: bool) -> anyhow::Result<Exit> {
+    let status = ask(store, &Request::Status)?.status;
+    // Held before it is told to stop: the number may be another process's afterwards.
+    let pid = status.and_then(|status| Pid::from_raw(status.pid.try_into().ok()?));
+    let agent = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    ask(store, &Request::Stop { keep })?;
+    let mut out = output::stdout();
+    let Some(agent) = agent else {
+        writeln!(out, "the agent is stopping")?;
+        out.flush()?;
+        return Ok(Exit::Success);
+    };
+    let limit = Timespec { tv_sec: STOP_LIMIT_SECS, tv_nsec: 0 };
+    let gone = retry_on_intr(|| poll(&mut [PollFd::new(&agent, PollFlags::IN)], Some(&limit)))?;
+    anyhow::ensure!(
+        gone > 0,
+        "the agent was told to stop and is still there after {STOP_LIMIT_SECS} s; what it does: purser status"
+    );
+    anyhow::ensure!(
+        keep || !agent::is_loaded(store),
+        "the agent has ended, but it left the kernel side recording, as it does on a full disk; its own \
+         last words say why"
+    );
+    let end = if keep { "the kernel side goes on recording" } else { "nothing is recorded from now on" };
+    writeln!(out, "stopped; {end}")?;
+    out.flush()?;
+    Ok(Exit::Success)
 }
 
 /// The service whose agent works on `store`: it says so itself, or it is the usual one between two tries.
