@@ -208,6 +208,8 @@ struct EventFields<'a> {
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<Short>,
     sequence: u64,
     id: Short,
 }

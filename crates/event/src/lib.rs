@@ -104,6 +104,15 @@ impl Event {
         }
     }
 
+    /// When it happened, nanoseconds since the Unix epoch: for a line that tells when it was written, that
+    /// moment, and not the one at which it was read.
+    pub fn moment_ns(&self) -> u64 {
+        match &self.body {
+            Body::Line(line) if line.written_ns != 0 => line.written_ns,
+            _ => self.time_ns,
+        }
+    }
+
     /// The process this event is about, if it is about one.
     pub fn process(&self) -> Option<&Process> {
         match &self.body {

@@ -25,6 +25,10 @@ pub struct Line {
     pub error: String,
     /// A set of [`line_flags`].
     pub flags: u32,
+    /// When it was written, nanoseconds since the Unix epoch, as far as the file tells; else 0.
+    pub written_ns: u64,
+    /// How many secrets were replaced by markers.
+    pub redacted: u32,
 }
 
 /// A file for as long as it is not written anew: inodes are used again, first bytes seldom.

@@ -100,6 +100,8 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         json: r#"{"level":"warn","order":{"id":7}}"#.to_string(),
         error: "key log is no text".to_string(),
         flags: line_flags::CUT | line_flags::MULTILINE | line_flags::STDERR,
+        written_ns: 1_769_842_799_987_654_321,
+        redacted: 2,
     };
     let host = Event { container: String::new(), ..event(Body::Agent(agent)) };
     vec![

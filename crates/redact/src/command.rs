@@ -166,7 +166,9 @@ impl Commands {
 /// Assignments and shell words that stand before a command.
 fn is_prelude(word: &[u8]) -> bool {
     const WORDS: &[&[u8]] = &[
-        b"then", b"do", b"else", b"if", b"elif", b"while", b"until", b"!", b"{", b"exec", b"command", b"eval",
+        b"then", b"do", b"else", b"if", b"elif", b"while", b"until", b"!", b"{", b"exec", b"command",
+        b"eval", // What shells print before a command with `set -x`.
+        b"+", b"++", b"+++",
     ];
     let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
     WORDS.contains(&word) || (name > 0 && word.get(name) == Some(&b'='))

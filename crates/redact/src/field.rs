@@ -5,7 +5,7 @@
 use crate::name::{Class, Name, is_path, is_switch, whole};
 use crate::rule::{Builtin, Enabled};
 use crate::script::{Quotes, word_end};
-use crate::secret::is_secret;
+use crate::secret::{is_secret, marker_len};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -18,12 +18,14 @@ pub(crate) enum Kind {
     Text,
     /// A script a shell will read.
     Script,
+    /// A line that a program wrote for people: words follow a value that have nothing to do with it.
+    Line,
 }
 
 impl Kind {
     /// Whether a shell may still replace `$NAME` in it.
     pub(crate) fn expands(self) -> bool {
-        self != Self::Word
+        matches!(self, Self::Text | Self::Script)
     }
 }
 
@@ -130,8 +132,9 @@ impl<'a> Field<'a> {
             b':' if closed => self.after_colon(name, name_at, separator + 1, true),
             b'=' if name.class != Class::Cookie && self.text.get(separator + 1) != Some(&b'=') => {
                 let value = separator + 1 + usize::from(self.text.get(separator + 1) == Some(&b' '));
-                let inner = self.quoted(value)?;
-                self.keep(name, inner, self.enabled.has(Builtin::Assignment))
+                let bare = || value..(value + field_end(self.tail(value), true, true));
+                let at = self.quoted(value).or_else(|| (self.kind == Kind::Line).then(bare))?;
+                self.keep(name, at, self.enabled.has(Builtin::Assignment))
             }
             _ => None,
         }
@@ -154,7 +157,7 @@ impl<'a> Field<'a> {
             return self.authorization(name_at, value);
         }
         let rule = if option { Builtin::Option } else { Builtin::Assignment };
-        let whole_rest = self.kind != Kind::Script && self.leads(name_at.start);
+        let whole_rest = matches!(self.kind, Kind::Word | Kind::Text) && self.leads(name_at.start);
         let quote = self.quotes.at(name_at.start);
         let at = match self.quoted(value) {
             Some(inner) => inner,
@@ -201,7 +204,10 @@ impl<'a> Field<'a> {
         match name.class {
             Class::Authorization => return self.authorization(name_at, value),
             Class::Cookie => {
-                let at = value..self.header_end(name_at.start, value);
+                let at = match self.quoted(value) {
+                    Some(inner) => inner,
+                    None => value..self.header_end(name_at.start, value),
+                };
                 return self.keep(name, at, header);
             }
             Class::Plain | Class::OftenPath => {}
@@ -215,17 +221,46 @@ impl<'a> Field<'a> {
             return self.keep(name, value..(value + scalar), self.enabled.has(Builtin::Json));
         }
         if self.is_header(name_at, blanks > 0) {
-            let end = self.header_end(name_at.start, value);
+            let end = match self.kind {
+                Kind::Line => value + self.word(value),
+                _ => self.header_end(name_at.start, value),
+            };
             return self.keep(name, value..end, header);
         }
+        if self.kind == Kind::Line && name.class == Class::Plain {
+            return self.last_word(name, value);
+        }
         None
+    }
+
+    /// `name: value` in a line, when the value is one word and nothing but a separator follows: most
+    /// sentences with a telling name (`invalid token: end of input`) go on.
+    fn last_word(&self, name: &Name, value: usize) -> Option<Range<usize>> {
+        let rest = self.tail(value);
+        if marker_len(rest).is_some() {
+            return None;
+        }
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;)]}".contains(byte);
+        let length = rest.iter().position(ends).unwrap_or(rest.len());
+        let over = rest.get(length..).unwrap_or_default();
+        let alone = over.trim_ascii().is_empty() || !over.first().is_some_and(u8::is_ascii_whitespace);
+        let at = value..(value + length);
+        if alone { self.keep(name, at, self.enabled.has(Builtin::Assignment)) } else { None }
+    }
+
+    /// Bytes up to the next white space or quote.
+    fn word(&self, at: usize) -> usize {
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'".contains(byte);
+        self.tail(at).iter().position(ends).unwrap_or(self.tail(at).len())
     }
 
     fn is_header(&self, name_at: &Range<usize>, blank: bool) -> bool {
         let name = self.bytes(name_at.clone());
         let name = name.strip_prefix(b"-H").unwrap_or(name);
         let before = name_at.start.checked_sub(1).and_then(|index| self.text.get(index));
-        let opens = matches!(before, None | Some(b'"' | b'\'' | b'=' | b'\n'));
+        let in_line = |byte: &u8| byte.is_ascii_whitespace() || b"[{(,;".contains(byte);
+        let opens = matches!(before, None | Some(b'"' | b'\'' | b'=' | b'\n'))
+            || (self.kind == Kind::Line && before.is_some_and(in_line));
         let lower = name.to_ascii_lowercase();
         opens
             && (lower.starts_with(b"x-")
@@ -235,6 +270,10 @@ impl<'a> Field<'a> {
 
     /// The secret of an authorization: what follows the scheme, or all of it.
     fn authorization(&mut self, name_at: &Range<usize>, value: usize) -> Option<Range<usize>> {
+        let line = self.kind == Kind::Line;
+        // Lists of values, as programs print the headers they hold.
+        let opening = self.tail(value).iter().take_while(|byte| line && b"[(".contains(byte)).count();
+        let value = value + opening.min(4);
         let quote = usize::from(matches!(self.text.get(value), Some(b'"' | b'\'')));
         let at = match self.quoted(value) {
             Some(inner) => inner,
@@ -245,10 +284,13 @@ impl<'a> Field<'a> {
         let scheme =
             text.get(..word).is_some_and(|word| SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(word)));
         let blanks = text.iter().skip(word).take_while(|byte| **byte == b' ').count();
+        let digest = text.get(..word).is_some_and(|word| word.eq_ignore_ascii_case(b"digest"));
         let start = if scheme { at.start + word + blanks } else { at.start };
-        let secret = self.bytes(start..at.end);
+        // Behind a scheme stands one word, except for Digest, and behind that the rest of the line.
+        let end = if line && scheme && !digest { at.end.min(start + self.word(start)) } else { at.end };
+        let secret = self.bytes(start..end);
         let literal = self.enabled.has(Builtin::Header) && is_secret(secret, self.kind.expands());
-        literal.then_some(start..at.end)
+        literal.then_some(start..end)
     }
 
     /// Where a header's value ends: at the quote that holds the header, or at the end of the line.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Replaces secrets in command lines and environments by a marker, before they are stored.
+//! Replaces secrets in command lines, environments and lines of logs by a marker, before they are stored.
 //!
 //! A secret becomes `[redacted:LEN]`, LEN being its length in bytes: `--password=hunter2` is kept as
 //! `--password=[redacted:7]`. The number of arguments never changes, arguments without a secret keep
@@ -137,6 +137,29 @@ impl Redactor {
             let text = args.first().map(Vec::as_slice).unwrap_or_default();
             if let Some(scanner) = &self.scanner {
                 scanner.env(name, text, spans);
+            }
+            let rules = self.extra.iter().filter(|rule| rule.commands.is_empty());
+            rules.for_each(|rule| matches(&rule.regex, 0, text, spans));
+        })
+    }
+
+    /// Replaces the secrets in a line of a log, or in several lines that belong together: tokens by their
+    /// shape, passwords in URLs, headers, `name=value`, `"name": "value"`, and commands as shells print
+    /// them. Returns how many markers were written.
+    pub fn line(&self, text: &mut Vec<u8>) -> u32 {
+        self.settle_line(text, |scanner, text, spans| scanner.line(text, spans))
+    }
+
+    /// The same in a field of such a line, all of which goes when its name announces a secret.
+    pub fn field(&self, name: &[u8], value: &mut Vec<u8>) -> u32 {
+        self.settle_line(value, |scanner, text, spans| scanner.field(name, text, spans))
+    }
+
+    fn settle_line(&self, text: &mut Vec<u8>, scan: impl Fn(&Scanner, &[u8], &mut Vec<Span>)) -> u32 {
+        settle(std::slice::from_mut(text), |args, spans| {
+            let text = args.first().map(Vec::as_slice).unwrap_or_default();
+            if let Some(scanner) = &self.scanner {
+                scan(scanner, text, spans);
             }
             let rules = self.extra.iter().filter(|rule| rule.commands.is_empty());
             rules.for_each(|rule| matches(&rule.regex, 0, text, spans));

@@ -100,6 +100,24 @@ impl Scanner {
         }
     }
 
+    /// Adds the secrets of a line of a log, which is argument 0. A line that is a command, as a shell
+    /// prints it with `set -x`, is searched like one.
+    pub(crate) fn line(&self, text: &[u8], spans: &mut Vec<Span>) {
+        let asked = self.triggered(text, || Kind::Line, 0, spans);
+        if asked.commands {
+            self.script(0, 0, text, Kind::Line, DEPTH_LIMIT, spans);
+        }
+    }
+
+    /// Adds the secrets of a field of such a line: all of it when its name announces one.
+    pub(crate) fn field(&self, name: &[u8], value: &[u8], spans: &mut Vec<Span>) {
+        if self.enabled.has(Builtin::Json) && is_secret(value, false) && self.announces(name, value) {
+            spans.push(Span { arg: 0, at: 0..value.len() });
+        } else {
+            self.line(value, spans);
+        }
+    }
+
     /// Whether the whole of `name` ends like the name of a secret.
     fn announces(&self, name: &[u8], value: &[u8]) -> bool {
         self.triggers.search.find_overlapping_iter(name).any(|hit| {

@@ -60,6 +60,50 @@ fn every_case_of_the_list_holds() {
 }
 
 #[test]
+fn every_case_of_the_lines_holds() {
+    let redactor = redactor();
+    let text =
+        |json: &str| serde_json::from_str::<String>(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+    let rows = include_str!("lines.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let rows: Vec<&str> = rows.collect();
+    assert!(rows.len() % 3 == 0 && rows.len() / 3 >= 40, "three lines a case");
+    let mut wrong = Vec::new();
+    for row in rows.chunks(3) {
+        let before = text(row[1]);
+        let expected = if row[2] == "same" { before.clone() } else { text(row[2]) };
+        let mut line = before.into_bytes();
+        let count = redactor.line(&mut line);
+        let is = String::from_utf8(line.clone()).unwrap();
+        if is != expected || (count == 0) != (row[2] == "same") {
+            wrong.push(format!("{}:\n  is   {is:?}\n  want {expected:?}", row[0]));
+        }
+        assert_eq!(redactor.line(&mut line), 0, "{}: a second run changes something", row[0]);
+    }
+    assert!(wrong.is_empty(), "{} cases are wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn fields_of_lines_go_by_name_or_by_what_they_hold() {
+    let redactor = redactor();
+    let run = |name: &str, value: &str| {
+        let mut value = value.as_bytes().to_vec();
+        redactor.field(name.as_bytes(), &mut value);
+        String::from_utf8(value).unwrap()
+    };
+    assert_eq!(run("db_password", "p w"), "[redacted:3]");
+    assert_eq!(run("msg", "token=abc ok"), "token=[redacted:3] ok");
+    assert_eq!(run("url", "https://a:bc@h/"), "https://a:[redacted:2]@h/");
+    for (name, value) in
+        [("msg", "served"), ("password", ""), ("password", "[redacted:3]"), ("token_ttl", "5m")]
+    {
+        assert_eq!(run(name, value), value, "{name}");
+    }
+    let none = Redactor::new(&Rules { builtin: false, ..Rules::default() }).unwrap();
+    let mut line = b"password=hunter2".to_vec();
+    assert_eq!(none.line(&mut line), 0);
+}
+
+#[test]
 fn every_rule_is_needed_by_some_case() {
     let cases = cases();
     for (name, _) in Redactor::names() {
@@ -276,6 +320,9 @@ fn any_bytes_keep_the_invariants() {
             shown(&once)
         );
         assert_eq!(args, once);
+        let mut line = before.join(&b' ');
+        redactor.line(&mut line);
+        assert_eq!(redactor.line(&mut line), 0, "round {round}: {}", before.join(&b' ').escape_ascii());
         let mut value = before.concat();
         redactor.env(b"X", &mut value);
         assert_eq!(redactor.env(b"X", &mut value), 0, "round {round}: {}", before.concat().escape_ascii());
@@ -319,6 +366,7 @@ fn hostile_command_lines_end_and_hide_what_they_hold() {
     ] {
         let mut args = vec![b"sh".to_vec(), b"-c".to_vec(), repeat(text)];
         redactor.args(b"", &mut args);
+        redactor.line(&mut repeat(text));
         let mut word = vec![b"app".to_vec(), repeat(text)];
         redactor.args(b"", &mut word);
         assert_eq!((args.len(), word.len()), (3, 2));

@@ -29,6 +29,6 @@ pub use multiline::{Multiline, Side, pattern};
 pub use open::root_of;
 pub use positions::{FINGERPRINT_BYTES, POSITIONS_LIMIT, Position, Positions};
 pub use reader::{BATCH_BYTES, Batch, Reader, Root, Roots, Status};
-pub use runner::{Runner, Start, Stopping};
+pub use runner::{Edit, Runner, Start, Stopping};
 pub use settings::{From, Settings};
 pub use tail::Entry;

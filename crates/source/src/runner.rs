@@ -5,6 +5,7 @@
 use crate::positions::Positions;
 use crate::reader::{Batch, Reader, Roots, Status};
 use crate::settings::Settings;
+use crate::tail::Entry;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,9 @@ const FULL_NAP: Duration = Duration::from_millis(5);
 /// Time between two summaries of positions.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
+/// Changes what lines say.
+pub type Edit = Box<dyn FnMut(&mut [Entry]) + Send>;
+
 /// What a runner begins with.
 pub struct Start {
     /// What to do.
@@ -34,6 +38,9 @@ pub struct Start {
     pub dir: PathBuf,
     /// The wall clock, nanoseconds since 1970.
     pub clock: fn() -> u64,
+    /// Called with the lines of each batch before they are handed over: it may change what they say, not
+    /// where they are from.
+    pub edit: Edit,
     /// Called when a batch is there.
     pub wake: Box<dyn Fn() + Send>,
 }
@@ -121,7 +128,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(self, start: Start) -> Positions {
+    fn run(self, mut start: Start) -> Positions {
         let positions = (start.positions)();
         let mut reader = Reader::new(start.settings, start.roots, positions, Instant::now());
         let mut saved_at = Instant::now();
@@ -134,7 +141,9 @@ impl Work {
             let batch = match waiting.take() {
                 Some(batch) => batch,
                 None if reader.unacknowledged() < BATCHES_LIMIT => {
-                    reader.poll(Instant::now(), (start.clock)())
+                    let mut batch = reader.poll(Instant::now(), (start.clock)());
+                    (start.edit)(&mut batch.entries);
+                    batch
                 }
                 None => Batch::default(),
             };

@@ -412,6 +412,8 @@ impl Tail {
                 json: piece.json,
                 error: piece.error,
                 flags,
+                written_ns: 0,
+                redacted: 0,
             },
         });
     }

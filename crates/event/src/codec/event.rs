@@ -85,6 +85,8 @@ mod tag {
     pub(super) const JSON: u32 = 88;
     pub(super) const LINE_ERROR: u32 = 89;
     pub(super) const LINE_FLAGS: u32 = 90;
+    pub(super) const WRITTEN: u32 = 91;
+    pub(super) const LINE_REDACTED: u32 = 92;
 }
 
 /// Appends `event` to `out`.
@@ -207,6 +209,8 @@ fn put_line(line: &Line, out: &mut Vec<u8>) {
     out.text(tag::JSON, &line.json);
     out.text(tag::LINE_ERROR, &line.error);
     out.number(tag::LINE_FLAGS, line.flags.into());
+    out.number(tag::WRITTEN, line.written_ns);
+    out.number(tag::LINE_REDACTED, line.redacted.into());
 }
 
 /// Everything a decoder meets on its way; the kind decides what of it is used.
@@ -341,6 +345,8 @@ fn take_place(line: &mut Line, number: u32, value: u64) {
         tag::OFFSET => line.offset = value,
         tag::BYTES => line.bytes = value,
         tag::LINE_FLAGS => line.flags = value as u32,
+        tag::WRITTEN => line.written_ns = value,
+        tag::LINE_REDACTED => line.redacted = value as u32,
         _ => {}
     }
 }

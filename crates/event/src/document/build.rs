@@ -24,7 +24,7 @@ pub(super) fn document<'a>(
 ) -> Document<'a> {
     let process = event.process();
     let mut document = Document {
-        timestamp: short_rfc3339(event.time_ns),
+        timestamp: short_rfc3339(event.moment_ns()),
         event: event_fields(context, sequence, event),
         process: process.map(|process| process_fields(event, process)),
         user: process.map(user_fields),
@@ -45,7 +45,7 @@ pub(super) fn document<'a>(
         Body::Exit(exit) => add_exit(&mut document, exit),
         Body::Gap(gap) => add_gap(&mut document, gap),
         Body::Agent(agent) => add_agent(&mut document, agent),
-        Body::Line(line) => add_line(&mut document, line),
+        Body::Line(line) => add_line(&mut document, event.time_ns, line),
     }
     document
 }
@@ -70,7 +70,7 @@ fn event_fields<'a>(context: &Context, sequence: u64, event: &'a Event) -> Event
         Body::Exit(exit) => Some(exit.duration_ns),
         _ => None,
     };
-    EventFields { action, kind, category, kinds, outcome, duration, sequence, id }
+    EventFields { action, kind, category, kinds, outcome, duration, created: None, sequence, id }
 }
 
 fn process_fields<'a>(event: &Event, process: &Process) -> ProcessFields<'a> {
@@ -242,7 +242,8 @@ fn add_agent<'a>(document: &mut Document<'a>, agent: &'a Agent) {
     document.message = (!agent.message.is_empty()).then_some(Bytes(agent.message.as_bytes()));
 }
 
-fn add_line<'a>(document: &mut Document<'a>, line: &'a Line) {
+fn add_line<'a>(document: &mut Document<'a>, read_ns: u64, line: &'a Line) {
+    document.event.created = (line.written_ns != 0).then(|| short_rfc3339(read_ns));
     let words = [(line_flags::CUT, "truncated"), (line_flags::MULTILINE, "multiline")];
     document.log = Some(LogFields {
         file: LogFileFields {
@@ -268,6 +269,7 @@ fn add_line<'a>(document: &mut Document<'a>, line: &'a Line) {
         document.error = Some(ErrorFields { code: String::new(), kind: Some("json"), message: &line.error });
     }
     document.purser.source = &line.source;
+    document.purser.redacted = (line.redacted != 0).then_some(line.redacted);
 }
 
 /// The fields of a line of JSON; an object, or it was not ours.

@@ -72,7 +72,7 @@ pub fn write(
     let mut leaves = leaves(tree(context, sequence, event, container));
     let mut document = class(event);
     let into = &mut document;
-    put(into, "time", millis(event.time_ns));
+    put(into, "time", millis(event.moment_ns()));
     put(into, "metadata.version", VERSION);
     put(into, "metadata.product.name", "purser");
     put(into, "metadata.product.vendor_name", "purser");

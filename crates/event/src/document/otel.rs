@@ -62,7 +62,7 @@ pub fn write(
     let body = body(event, &mut leaves);
     let action = leaves.get("event.action").and_then(Value::as_str).unwrap_or_default();
     let event_name = format!("purser.{action}");
-    let time = rfc3339(event.time_ns);
+    let time = rfc3339(event.moment_ns());
     let mut resource = Map::new();
     resource.insert("service.name".to_string(), "purser".into());
     resource.insert("service.instance.id".to_string(), uuid(&context.store_id).into());

@@ -159,7 +159,7 @@ impl Agent {
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
         self.sinks.configure(prepared, self.line.store.next_sequence())?;
-        self.sources.configure(&config, self.line.store.next_sequence())?;
+        self.sources.configure(&config, self.pipeline.redactor(), self.line.store.next_sequence())?;
         self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
         Ok(changed)

@@ -93,7 +93,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     agent.carry_on(&recovery, had_store)?;
     agent.sinks.configure(prepared, store_end)?;
     let end = agent.line.store.next_sequence();
-    agent.sources.configure(&agent.config, end)?;
+    agent.sources.configure(&agent.config, agent.pipeline.redactor(), end)?;
     Ok(agent)
 }
 

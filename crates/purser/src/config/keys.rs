@@ -205,6 +205,7 @@ pub const KEYS: &[Key] = &[
     key("source.file.close_renamed", "Whether a file that was renamed is closed at its end."),
     key("source.file.close_eof", "Whether each file is closed at its end."),
     key("source.file.symlinks", "Whether what symbolic links lead to is read."),
+    key("source.file.redact", "Whether secrets in lines are replaced by markers, as [redaction] says."),
     key(
         "source.file.json.keys_under_root",
         "Whether fields of JSON stand at the top of the document, not below json.",

@@ -53,6 +53,9 @@ pub struct Source {
     /// Read what symbolic links lead to.
     #[serde(default)]
     pub symlinks: bool,
+    /// Replace secrets by markers.
+    #[serde(default = "yes")]
+    pub redact: bool,
     /// `json = { … }`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<Json>,

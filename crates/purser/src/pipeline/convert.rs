@@ -5,18 +5,23 @@
 use event::{Body, Exec, ExecFailed, Exit, Namespaces, Process, ProcessKey, Tty, flags};
 use probe::record::{self, Head, Record};
 use redact::Redactor;
+use std::sync::Arc;
 
 /// Turns records into bodies.
 #[derive(Debug)]
 pub(super) struct Converter {
-    redactor: Redactor,
+    redactor: Arc<Redactor>,
     /// Names of the environment variables to keep.
     env: Vec<String>,
 }
 
 impl Converter {
-    pub(super) fn new(redactor: Redactor, env: Vec<String>) -> Converter {
+    pub(super) fn new(redactor: Arc<Redactor>, env: Vec<String>) -> Converter {
         Converter { redactor, env }
+    }
+
+    pub(super) fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor)
     }
 
     pub(super) fn body(&self, record: Record) -> Body {

@@ -22,6 +22,7 @@ use convert::Converter;
 use event::{Body, Event, Gap, GapCause};
 use probe::{Item, Probe};
 use redact::Redactor;
+use std::sync::Arc;
 
 /// Most records handled before the caller may commit what came of them.
 pub(crate) const BATCH_LIMIT: usize = 4096;
@@ -46,6 +47,11 @@ impl Pipeline {
         self.converter = converter(config)?;
         self.probe.configure(&settings(config)).context("telling the kernel side its settings")?;
         self.cgroups.configure(config, &self.probe)
+    }
+
+    /// The rules for secrets that are in force.
+    pub(crate) fn redactor(&self) -> Arc<Redactor> {
+        self.converter.redactor()
     }
 
     /// Hands over what waits in the rings, until `take` has enough (it returns false) or
@@ -131,7 +137,7 @@ fn converter(config: &Config) -> anyhow::Result<Converter> {
         extra: config.redaction.rules.iter().map(own).collect(),
     };
     let redactor = Redactor::new(&rules).context("[redaction] of the configuration")?;
-    Ok(Converter::new(redactor, config.capture.env.clone()))
+    Ok(Converter::new(Arc::new(redactor), config.capture.env.clone()))
 }
 
 /// What the kernel side is told of the configuration.

@@ -2,6 +2,7 @@
 //! The sources of a running agent: one thread each. The main line takes what they have read, and tells
 //! them what is committed; it never waits for any of them.
 
+mod hide;
 mod prepare;
 mod roots;
 
@@ -11,6 +12,7 @@ pub(crate) use roots::Named;
 use crate::command::say;
 use crate::config::{Config, Source};
 use anyhow::Context;
+use redact::Redactor;
 use source::{Batch, Positions, Runner, Stopping};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ pub(crate) struct Sources {
     store: PathBuf,
     working: BTreeMap<String, Working>,
     containers: Containers,
+    redactor: hide::Rules,
     wake: Arc<dyn Fn() + Send + Sync>,
     /// Whose batches were appended and are not committed, in order.
     appended: VecDeque<String>,
@@ -54,6 +57,7 @@ impl Sources {
             store: store.to_path_buf(),
             working: BTreeMap::new(),
             containers: Arc::default(),
+            redactor: Arc::default(),
             wake: Arc::new(wake),
             appended: VecDeque::new(),
             turn: 0,
@@ -62,7 +66,13 @@ impl Sources {
 
     /// Makes the sources those of `config`: what did not change runs on. Everything appended must be
     /// committed before. `store_end`: the first event that is not in the store.
-    pub(crate) fn configure(&mut self, config: &Config, store_end: u64) -> anyhow::Result<()> {
+    pub(crate) fn configure(
+        &mut self,
+        config: &Config,
+        redactor: Arc<Redactor>,
+        store_end: u64,
+    ) -> anyhow::Result<()> {
+        *self.redactor.lock().unwrap_or_else(PoisonError::into_inner) = Some(redactor);
         let mut old = std::mem::take(&mut self.working);
         for (name, source) in &config.sources {
             let before = match old.remove(name) {
@@ -100,6 +110,7 @@ impl Sources {
             positions: Box::new(positions),
             dir,
             clock: crate::pipeline::Clock::wall_clock,
+            edit: hide::editor(&self.redactor, source.redact),
             wake: Box::new(move || wake()),
         };
         let runner = Runner::start(&format!("source {name}"), start)

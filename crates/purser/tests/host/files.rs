@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::agent::{Agent, OWN_CONTAINERS};
@@ -118,5 +118,33 @@ fn json_stands_where_the_configuration_says() -> Result<()> {
         "{}",
         documents[1]
     );
+    agent.stop()
+}
+
+#[test]
+fn secrets_in_lines_do_not_reach_the_store() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let dir = tempfile::tempdir()?;
+    let other = format!(
+        "[source.plain]\ntype = \"file\"\npaths = [\"{}/plain.log\"]\nredact = false\n",
+        dir.path().display()
+    );
+    let json = "json = {}\n";
+    let mut agent = Agent::start(&(config(dir.path()) + json + &other))?;
+    fs::write(dir.path().join("plain.log"), "password=kept-as-it-is\n")?;
+    fs::write(
+        dir.path().join("app.log"),
+        "login password=never-stored1 done\n{\"db\":{\"password\":\"never-stored2\"},\"n\":1}\n",
+    )?;
+    let documents = agent.wait_for(&["--kind", "line"], LIMIT, |documents| documents.len() >= 3)?;
+    let found = |text: &str| documents.iter().find(|document| document.to_string().contains(text));
+    let first = found("login").context("the first line")?;
+    ensure!(
+        first["message"] == "login password=[redacted:13] done" && first["purser"]["redacted"] == 1,
+        "{first}"
+    );
+    let second = found("\"n\":1").context("the second line")?;
+    ensure!(second["json"]["db"]["password"] == "[redacted:13]", "{second}");
+    ensure!(found("kept-as-it-is").is_some() && found("never-stored").is_none(), "{documents:?}");
     agent.stop()
 }

@@ -43,6 +43,7 @@ pub(super) fn index(stream: &str, policy: &str, is_opensearch: bool) -> Value {
                     "event": { "properties": {
                         "sequence": { "type": "long" },
                         "duration": { "type": "long" },
+                        "created": { "type": "date_nanos" },
                     } },
                 },
             },
