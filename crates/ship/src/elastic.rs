@@ -7,6 +7,8 @@ mod reply;
 mod setup;
 mod template;
 
+#[cfg(feature = "answers")]
+pub(crate) use reply::read as fates;
 pub use setup::{SetUp, SetUpStep};
 
 use crate::batch::Batch;

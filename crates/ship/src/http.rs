@@ -9,6 +9,8 @@ mod answer;
 mod url;
 
 pub(crate) use answer::Answer;
+#[cfg(feature = "answers")]
+pub(crate) use answer::parse;
 pub use url::Url;
 
 use crate::error::Error;

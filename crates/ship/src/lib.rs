@@ -16,6 +16,8 @@
 //! * What a receiver refuses for good is set aside, counted and told; it neither blocks nor vanishes.
 //! * A line holds one batch in memory, however long its receiver is away.
 
+#[cfg(feature = "answers")]
+pub mod answers;
 mod backoff;
 mod batch;
 mod cursor;

@@ -24,7 +24,7 @@ const SET_UP_WORDS: [&str; 5] =
 
 /// What becomes of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It is stored, now or before.
     Safe,
     /// It can be stored in a while.
@@ -37,9 +37,9 @@ pub(super) enum Fate {
 
 /// One document's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
+pub(crate) struct Item {
     pub(super) fate: Fate,
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ struct Raw {
 }
 
 /// Reads the answer to a request of `count` documents.
-pub(super) fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
+pub(crate) fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
     let reply: Reply = serde_json::from_slice(body)
         .map_err(|error| format!("its answer is not one to _bulk ({error}); is this a search cluster?"))?;
     if reply.items.len() != count {

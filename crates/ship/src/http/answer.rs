@@ -55,7 +55,7 @@ enum Length {
 }
 
 /// The answer at the start of `input`; `None` when it is not whole yet.
-pub(super) fn parse(input: &[u8], closed: bool) -> Result<Option<Answer>, String> {
+pub(crate) fn parse(input: &[u8], closed: bool) -> Result<Option<Answer>, String> {
     let mut rest = input;
     for _ in 0..INTERIM_LIMIT {
         let Some((head, body)) = split_head(rest)? else { return Ok(None) };
