@@ -128,18 +128,10 @@ pub(crate) fn load(
     Ok(Loaded { object: object.load().map_err(ProbeError::load)?, refused })
 }
 
-/// Loads only what is needed beside programs that run already, from the same build: `left` has them.
-pub(crate) fn adopt(reuse: &BTreeMap<String, MapHandle>, left: &Left) -> Result<Loaded, ProbeError> {
-    // The rings are those that are pinned, whatever sizes are wished for now.
-    let mut object = open(4096, 4096, reuse)?;
-    for mut program in object.progs_mut() {
-        let wanted = program.name() == SET_SCOPE;
-        program.set_autoload(wanted);
-    }
+/// What was refused when the programs that run already were loaded: `left` has the others.
+pub(crate) fn refused_before(left: &Left) -> Vec<(String, String)> {
     let absent = HOOKS.iter().filter(|hook| !left.links.contains_key(hook.entry));
-    let refused =
-        absent.map(|hook| (hook.entry.to_string(), "it was refused when it was loaded".to_string()));
-    Ok(Loaded { object: object.load().map_err(ProbeError::load)?, refused: refused.collect() })
+    absent.map(|hook| (hook.entry.to_string(), "it was refused when it was loaded".to_string())).collect()
 }
 
 /// Programs that stand or fall together, of those capture can do without.

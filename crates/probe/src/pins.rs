@@ -3,7 +3,7 @@
 //! directory of a bpf file system. The map `meta` is pinned last and says that all is there.
 
 use crate::error::ProbeError;
-use crate::object::{HOOKS, Loaded};
+use crate::object::{HOOKS, Loaded, SET_SCOPE};
 use crate::wire::{WIRE_VERSION, u64_at};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, Program};
 use std::collections::BTreeMap;
@@ -33,6 +33,11 @@ pub(crate) struct Left {
 }
 
 impl Left {
+    /// The program that decides about cgroups; older agents did not pin it.
+    pub(crate) fn set_scope(&self) -> Option<&OwnedFd> {
+        self.entries.get(SET_SCOPE)
+    }
+
     /// Without one of the required links nothing would be recorded, and nobody would see it.
     fn is_whole(&self) -> bool {
         HOOKS.iter().all(|hook| !hook.required || self.links.contains_key(hook.entry))
@@ -131,7 +136,8 @@ impl Pins {
         }
         for mut program in loaded.object.progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
-            if HOOKS.iter().any(|hook| hook.entry == name) && links.contains_key(&name) {
+            let attached = HOOKS.iter().any(|hook| hook.entry == name) && links.contains_key(&name);
+            if attached || name == SET_SCOPE {
                 let path = self.path("entry", &name);
                 program.pin(&path).map_err(|source| ProbeError::Pin { path, source })?;
             }
@@ -148,6 +154,20 @@ impl Pins {
             write_meta(&meta, slot, value)?;
         }
         meta.pin(&path).map_err(|source| ProbeError::Pin { path, source })
+    }
+
+    /// Pins the one program that is in no slot, in place of that of the build before.
+    pub(crate) fn replace_set_scope(&self, loaded: &Loaded) -> Result<(), ProbeError> {
+        let path = self.path("entry", SET_SCOPE);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ProbeError::Directory { path, source });
+            }
+            _ => {}
+        }
+        let program = loaded.object.progs_mut().find(|program| program.name() == SET_SCOPE);
+        let mut program = program.ok_or_else(|| ProbeError::NoMap(SET_SCOPE.to_string()))?;
+        program.pin(&path).map_err(|source| ProbeError::Pin { path, source })
     }
 
     /// Takes note that the programs of this build are in the slots now.

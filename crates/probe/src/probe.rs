@@ -4,14 +4,14 @@
 use crate::decode;
 use crate::error::ProbeError;
 use crate::object::{self, HOOKS, Loaded, SNAPSHOT};
-use crate::pins::Pins;
+use crate::pins::{Left, Pins};
 use crate::reader::Reader;
 use crate::record::Record;
 use crate::rules::{self, Rule};
 use crate::state::{Cgroup, Lane, Scope, Settings};
 #[allow(clippy::wildcard_imports, reason = "the names of wire.h are a vocabulary of their own")]
 use crate::wire::*;
-use libbpf_rs::{IterOpts, Link, MapCore, MapFlags, MapHandle, MapType, ProgramInput, ProgramMut};
+use libbpf_rs::{IterOpts, Link, MapCore, MapFlags, MapHandle, MapType, Object, ProgramMut};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -41,10 +41,13 @@ pub struct Sizes {
 /// The kernel side.
 #[derive(Debug)]
 pub struct Probe {
-    loaded: Loaded,
+    /// Nothing when the programs of an earlier agent run on.
+    object: Option<Object>,
+    refused: Vec<(String, String)>,
     maps: BTreeMap<String, MapHandle>,
     links: BTreeMap<String, Link>,
     entries: BTreeMap<String, OwnedFd>,
+    set_scope: OwnedFd,
     pins: Option<Pins>,
     origin: Origin,
     identity: u64,
@@ -70,38 +73,80 @@ impl Probe {
     }
 
     fn start(pins: Option<Pins>, sizes: Sizes, settings: &Settings) -> Result<Probe, ProbeError> {
-        let mut left = match &pins {
+        let left = match &pins {
             Some(pins) => pins.find()?,
             None => None,
         };
-        let fingerprint = object::fingerprint();
-        let origin = match &left {
-            None => Origin::Loaded,
-            Some(left) if left.fingerprint == fingerprint => Origin::Adopted,
-            Some(_) => Origin::Replaced,
+        let mut probe = match left {
+            // The same programs run already. Having the verifier look at them again takes half a second,
+            // and reading the kernel's types, which comes before it, a tenth.
+            Some(left) if left.fingerprint == object::fingerprint() && left.set_scope().is_some() => {
+                Probe::adopt(pins, left)?
+            }
+            left => Probe::load_beside(pins, left, sizes, settings)?,
         };
+        probe.configure(settings)?;
+        if probe.origin != Origin::Loaded {
+            // Rules of a dead agent would go on unseen. In which half they count cannot be asked, for
+            // looking at a map by its id needs CAP_SYS_ADMIN. An empty set counts in neither.
+            probe.set_rules(&[])?;
+            probe.reopen_scopes()?;
+        }
+        Ok(probe)
+    }
+
+    /// Goes on with programs of the same build.
+    fn adopt(pins: Option<Pins>, mut left: Left) -> Result<Probe, ProbeError> {
+        let refused = object::refused_before(&left);
+        let set_scope = left.entries.remove(object::SET_SCOPE);
+        Ok(Probe {
+            object: None,
+            refused,
+            reader: Reader::new(ring(&left.maps, "records")?, ring(&left.maps, "bulk")?),
+            maps: left.maps,
+            links: left.links,
+            entries: left.entries,
+            set_scope: set_scope.ok_or_else(|| ProbeError::NoMap(object::SET_SCOPE.to_string()))?,
+            pins,
+            origin: Origin::Adopted,
+            identity: left.identity,
+            rules_base: 0,
+            rule_set: None,
+        })
+    }
+
+    /// Loads the programs, and puts them in the place of another build's, if there is one.
+    fn load_beside(
+        pins: Option<Pins>,
+        mut left: Option<Left>,
+        sizes: Sizes,
+        settings: &Settings,
+    ) -> Result<Probe, ProbeError> {
         let reuse = left.as_mut().map(|left| std::mem::take(&mut left.maps)).unwrap_or_default();
-        let mut loaded = match (&left, origin) {
-            // The same programs run already. Having the verifier look at them again takes half a second.
-            (Some(left), Origin::Adopted) => object::adopt(&reuse, left)?,
-            _ => object::load(sizes.records, sizes.bulk, &reuse)?,
-        };
+        let mut loaded = object::load(sizes.records, sizes.bulk, &reuse)?;
         let mut maps = BTreeMap::new();
         for map in loaded.object.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
             maps.insert(name, MapHandle::try_from(&map).map_err(ProbeError::load)?);
         }
+        // Before the first of the programs runs.
         update(&maps, "settings", &0u32.to_ne_bytes(), &settings.to_bytes())?;
-        if let (Some(pins), Origin::Replaced) = (&pins, origin) {
+        let fingerprint = object::fingerprint();
+        if let (Some(pins), Some(_)) = (&pins, &left) {
             // Half-filled slots belong to no build: whoever comes after a crash here fills them again.
             pins.note_fingerprint(0)?;
         }
-        if origin != Origin::Adopted {
-            object::fill_slots(&loaded, &maps)?;
-        }
+        object::fill_slots(&loaded, &maps)?;
         let reader = Reader::new(ring(&maps, "records")?, ring(&maps, "bulk")?);
+        let origin = if left.is_some() { Origin::Replaced } else { Origin::Loaded };
         let (links, entries, identity) = match left {
-            Some(left) => (left.links, left.entries, left.identity),
+            Some(left) => {
+                if let Some(pins) = &pins {
+                    pins.replace_set_scope(&loaded)?;
+                    pins.note_fingerprint(fingerprint)?;
+                }
+                (left.links, left.entries, left.identity)
+            }
             None => {
                 let mut links = object::attach(&mut loaded)?;
                 let identity = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -112,19 +157,24 @@ impl Probe {
                 (links, entry_fds(&loaded)?, identity)
             }
         };
-        if let (Some(pins), Origin::Replaced) = (&pins, origin) {
-            pins.note_fingerprint(fingerprint)?;
-        }
-        let (rules_base, rule_set) = (0, None);
-        let mut probe =
-            Probe { loaded, maps, links, entries, pins, origin, identity, rules_base, rule_set, reader };
-        if origin != Origin::Loaded {
-            // Rules of a dead agent would go on unseen. In which half they count cannot be asked, for
-            // looking at a map by its id needs CAP_SYS_ADMIN. An empty set counts in neither.
-            probe.set_rules(&[])?;
-            probe.reopen_scopes()?;
-        }
-        Ok(probe)
+        let set_scope = loaded.object.progs_mut().find(|program| program.name() == object::SET_SCOPE);
+        let set_scope = set_scope.ok_or_else(|| ProbeError::NoMap(object::SET_SCOPE.to_string()))?;
+        let set_scope = clone_fd(&set_scope)?;
+        let (rules_base, rule_set, Loaded { object, refused }) = (0, None, loaded);
+        Ok(Probe {
+            object: Some(object),
+            refused,
+            maps,
+            links,
+            entries,
+            set_scope,
+            pins,
+            origin,
+            identity,
+            rules_base,
+            rule_set,
+            reader,
+        })
     }
 
     /// What an earlier agent decided about cgroups is open again: this one may have another scope.
@@ -145,7 +195,7 @@ impl Probe {
 
     /// Programs this kernel refused, with its reason. The required ones are never among them.
     pub fn refused(&self) -> &[(String, String)] {
-        &self.loaded.refused
+        &self.refused
     }
 
     /// The file descriptor that becomes readable when records wait.
@@ -189,11 +239,8 @@ impl Probe {
         let hints = if inside { HINT_PID_NS as u32 } else { 0 };
         let mut call = key.to_ne_bytes().to_vec();
         call.extend([scope.to_ne_bytes(), hints.to_ne_bytes()].concat());
-        let programs = &mut self.loaded.object.progs_mut();
-        let program = programs.find(|program| program.name() == object::SET_SCOPE);
-        let program = program.ok_or_else(|| ProbeError::NoMap(object::SET_SCOPE.to_string()))?;
-        let input = ProgramInput { context_in: Some(&mut call), ..Default::default() };
-        program.test_run(input).map_err(|source| ProbeError::Map { map: "cgroups", source })?;
+        sys::run_program(self.set_scope.as_fd(), &mut call)
+            .map_err(|source| ProbeError::Map { map: "cgroups", source: source.into() })?;
         Ok(())
     }
 
@@ -230,11 +277,6 @@ impl Probe {
             }
         }
         misses
-    }
-
-    /// Whether a set of rules was ever given, be it the empty one in place of an earlier agent's.
-    pub fn has_rules(&self) -> bool {
-        self.rule_set.is_some()
     }
 
     /// Replaces the rules between two events. Returns the hits of the set that was replaced,
@@ -301,7 +343,8 @@ impl Probe {
     /// The processes that already run, in scope or undecided. `None` when this kernel cannot.
     pub fn snapshot(&self) -> Result<Option<Vec<Result<Record, decode::DecodeError>>>, ProbeError> {
         let refused = self.refused().iter().any(|(name, _)| name == SNAPSHOT);
-        let program = self.loaded.object.progs_mut().find(|program| program.name() == SNAPSHOT);
+        let Some(object) = &self.object else { return Ok(None) };
+        let program = object.progs_mut().find(|program| program.name() == SNAPSHOT);
         let Some(program) = program.filter(|_| !refused) else { return Ok(None) };
         let link = program.attach_iter_with_opts(IterOpts::None).map_err(ProbeError::load)?;
         let mut bytes = Vec::new();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The memory mappings rustix has no safe form of: the two sides of a BPF ring buffer.
+//! What rustix has no safe form of: mapping the two sides of a BPF ring buffer, running a BPF program
+//! once, and setting OpenSSL up.
 //!
 //! A room with unsafe code. It knows addresses and lengths, never what a record means.
 
 mod openssl;
+mod program;
 mod ring;
 
 pub use openssl::openssl_without_configuration;
+pub use program::run_program;
 pub use ring::{Ring, RingError, Slot};

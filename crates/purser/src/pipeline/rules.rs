@@ -40,8 +40,8 @@ impl Rules {
             let hits = self.entries.iter().find(|entry| entry.rule == *rule).map_or(0, |entry| entry.hits);
             next.push(Entry { rule: rule.clone(), source: RuleSource::Config, hits, until: None });
         }
-        // What an earlier agent left in force goes, even when there is nothing to put in its place.
-        if next.is_empty() && !probe.has_rules() {
+        // What an earlier agent left in force is gone already.
+        if next.is_empty() && self.entries.is_empty() {
             return Ok(());
         }
         self.swap(next, probe, cgroups)
