@@ -4,6 +4,7 @@
 //! An init system ends a service by a signal, for a restart as for a stop. Only a stop shall end the
 //! recording, so this finds out which it is and tells the agent before the signal comes.
 
+use super::keep::is_kept;
 use super::place::Place;
 use super::say;
 use super::service::Which;
@@ -62,6 +63,9 @@ fn has_crashed() -> bool {
 
 fn act(args: &Args) -> anyhow::Result<()> {
     if args.moment == Moment::Stopped && has_crashed() {
+        return Ok(());
+    }
+    if is_kept(&args.service) {
         return Ok(());
     }
     if !args.for_good && Manager::new(Which::named(&args.service).place()?).job()? != Job::Stop {

@@ -10,6 +10,7 @@ mod filter;
 mod host;
 mod init_hook;
 mod install;
+mod keep;
 mod log;
 mod man;
 mod output;

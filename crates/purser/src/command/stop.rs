@@ -2,6 +2,7 @@
 //! `purser stop`: ends the agent, or a service. An agent that is a service is ended by its init system,
 //! which would start it again otherwise.
 
+use super::keep;
 use super::place::Place;
 use super::service::{self, DEFAULT, Which, store_of, tell_failure};
 use super::{Usage, output};
@@ -118,16 +119,19 @@ fn service_of(store: &Path) -> Option<String> {
 
 fn stop_service(which: &Which, keep: bool) -> anyhow::Result<Exit> {
     let name = &which.service;
-    if keep {
-        return Err(Usage(format!(
-            "the agent is service {name}, which keeps recording over purser restart and purser upgrade; \
-             a stop of a service ends the recording"
-        ))
-        .into());
-    }
     let (installed, manager) = which.installed()?;
+    if keep && !installed.is_agent {
+        return Err(Usage(format!("service {name} is not the agent: it has no kernel side to keep")).into());
+    }
+    let kept = keep.then(|| keep::keep(name)).transpose()?;
     Manager::stop(&manager).map_err(|error| tell_failure(&manager, error))?;
+    drop(kept);
     let mut out = output::stdout();
+    if keep {
+        writeln!(out, "service {name} is stopped; the kernel side goes on recording for the next agent")?;
+        out.flush()?;
+        return Ok(Exit::Success);
+    }
     writeln!(out, "service {name} is stopped")?;
     // Between two tries to start the agent there is none that could have unloaded its kernel side.
     if installed.is_agent

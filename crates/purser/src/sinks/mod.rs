@@ -26,6 +26,9 @@ const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
 /// What a sink that is taken out of the configuration may still send.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Time that a sink with trouble has to close what it has open.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// A notice on its way into the record.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -205,21 +208,34 @@ impl Sinks {
         Err(format!("sink {name} does not listen; purser sink ls tells its state"))
     }
 
-    /// Ends them all: what is committed is sent if that takes no longer than `patience`.
+    /// Ends them all: those that are well send what is committed if that takes no longer than
+    /// `patience`. One that has trouble is not waited for: it may be held up by its receiver for
+    /// seconds, and the next agent sends the same again.
     pub(crate) fn end(self, patience: Duration) {
         let end = Instant::now() + patience + Duration::from_secs(1);
-        let runners: Vec<Runner> =
-            self.working.into_values().map(|working| working.runner).chain(self.ending).collect();
-        for runner in &runners {
-            runner.order(Order::Stop(patience));
+        let (mut well, mut rest) = (Vec::new(), self.ending);
+        for working in self.working.into_values() {
+            let state = working.status.lock().unwrap_or_else(PoisonError::into_inner).state;
+            let (runners, patience) = match state {
+                State::Running | State::Starting => (&mut well, patience),
+                _ => (&mut rest, Duration::ZERO),
+            };
+            working.runner.order(Order::Stop(patience));
+            runners.push(working.runner);
         }
         // Notices find nobody any more: their lines keep what they concern for the next agent.
         drop(self.notices);
-        while runners.iter().any(|runner| !runner.is_over()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(&well, end);
+        wait_for(&rest, end.min(Instant::now() + GRACE));
         // A thread that a receiver holds up ends with the process: its cursor is safe.
-        runners.into_iter().filter(Runner::is_over).for_each(Runner::join);
+        well.into_iter().chain(rest).filter(Runner::is_over).for_each(Runner::join);
+    }
+}
+
+/// Until all of them have ended, or the time has come.
+fn wait_for(runners: &[Runner], end: Instant) {
+    while runners.iter().any(|runner| !runner.is_over()) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

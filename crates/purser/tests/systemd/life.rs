@@ -24,7 +24,7 @@ const CONFIG: &str = r#"mkdir -p /etc/purser; cat >/etc/purser/purser.toml <<END
 [scope]
 include = ["container"]
 names = ["never-*"]
-cgroups = ["*/numbered.service", "*/unseen.service"]
+cgroups = ["*/numbered.service", "*/unseen.service", "*/kept.service"]
 END
 "#;
 
@@ -45,6 +45,7 @@ fn the_agent_as_a_service() -> Result<()> {
     numbered::check(&machine, "numbered", done)?;
     ensure!(done > 100, "the load hardly ran: {done}");
     stop(&machine)?;
+    stop_and_keep(&machine)?;
     stop_when_stuck(&machine)?;
     uninstall(&machine, &before)
 }
@@ -216,8 +217,6 @@ fn ensure_unloaded(machine: &Machine) -> Result<()> {
 }
 
 fn stop(machine: &Machine) -> Result<()> {
-    let said = machine.refused("purser stop --keep", 2)?;
-    ensure!(said.contains("purser restart"), "{said}");
     for command in ["purser stop", "systemctl stop purser"] {
         machine.inside(command)?;
         ensure_unloaded(machine)?;
@@ -231,6 +230,23 @@ fn stop(machine: &Machine) -> Result<()> {
         ensure!(numbered::recorded(machine, "unseen")?.is_empty(), "recorded after a stop");
     }
     Ok(())
+}
+
+/// A service is stopped, and its kernel side goes on all the same when that is asked for.
+fn stop_and_keep(machine: &Machine) -> Result<()> {
+    let said = machine.inside("purser stop --keep")?;
+    ensure!(said.contains("goes on recording"), "{said}");
+    machine.refused("purser status", 3)?;
+    let load = Numbered::start(machine, "kept")?;
+    sleep(Duration::from_millis(500));
+    let done = load.end(machine)?;
+    machine.inside("purser start; test ! -e /run/purser-keep-purser")?;
+    numbered::check(machine, "kept", done)?;
+    ensure!(done > 0, "nothing ran meanwhile");
+    // It was said for that one stop.
+    machine.inside("purser stop")?;
+    ensure_unloaded(machine)?;
+    machine.inside("purser start").map(drop)
 }
 
 /// An agent that cannot be asked is killed, and then cleaned up after.
