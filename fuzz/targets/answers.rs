@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What receivers of events answer: HTTP, and the fate of each document of a `_bulk` request.
+//! What receivers of events answer: HTTP, the fate of each document of a `_bulk` request, and how
+//! many log records of OTLP were refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ship::answers::{bulk, http};
+use ship::answers::{bulk, http, logs};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&first, data)) = data.split_first() else { return };
     let (closed, count) = (first & 1 != 0, usize::from(first >> 1));
     read_bulk(data, count);
+    if let Ok(Some((count, reason))) = logs(data) {
+        assert!(count > 0 && !reason.is_empty(), "a refusal of nothing, or without a word");
+        assert!(reason.chars().count() <= 500, "a reason beyond its limit");
+    }
     let Ok(Some((status, body))) = http(data, closed) else { return };
     assert!((200..1000).contains(&status), "an answer with the status {status}");
     assert!(body.len() <= data.len(), "a body from nowhere");

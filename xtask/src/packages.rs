@@ -20,7 +20,7 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
-/// CRI, bpftool to look at what is in the kernel, and Go, Maven and Java for the receivers of sinks.
+/// CRI, bpftool to look at what is in the kernel, and Go, Maven, Java and pip for the receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
@@ -33,6 +33,8 @@ pub(crate) const TESTS: &[&str] = &[
     "openjdk-17-jdk-headless",
     "openssl",
     "podman",
+    "python3",
+    "python3-pip",
     "qemu-system-x86",
     "rsyslog",
     "rsyslog-openssl",

@@ -25,10 +25,32 @@ const JAVA: [(&str, &[Artifact]); 2] = [
 /// Programs in Go: directory in the cache, and the package with its version.
 const GO: [(&str, &str); 1] = [("go-lumber-0.1.1", "github.com/elastic/go-lumber/cmd/tst-lj@v0.1.1")];
 
+/// Libraries for Python: directory in the cache, and the package with its version.
+const PYTHON: [(&str, &str); 1] = [("chdb-core-26.9.0", "chdb-core==26.9.0")];
+
 /// Fetches what is missing.
 pub(crate) fn fetch() -> Result<()> {
     fetch_java()?;
-    fetch_go()
+    fetch_go()?;
+    fetch_python()
+}
+
+fn fetch_python() -> Result<()> {
+    for (name, package) in PYTHON {
+        let place = Path::new(CACHE).join(name);
+        if place.exists() {
+            continue;
+        }
+        packages::require_root()?;
+        eprintln!("setup: fetching {package} from PyPI");
+        let fresh = fresh(name);
+        let target = format!("--target={}", fresh.display());
+        // Debian's own, so that it fits what the tests start.
+        let mut pip = program("/usr/bin/python3", ["-m", "pip", "install", "--quiet", "--no-deps"]);
+        run(pip.args(["--no-cache-dir", "--no-compile", "--only-binary=:all:", &target, package]))?;
+        fs::rename(&fresh, &place).with_context(|| format!("move {} to its place", fresh.display()))?;
+    }
+    Ok(())
 }
 
 fn fetch_go() -> Result<()> {

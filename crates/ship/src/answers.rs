@@ -3,6 +3,7 @@
 
 use crate::elastic::fates;
 use crate::http::parse;
+use crate::otlp::rejected;
 
 /// An answer of HTTP at the start of `input`: status and body. `None` when it is not whole yet.
 ///
@@ -18,4 +19,12 @@ pub fn http(input: &[u8], closed: bool) -> Result<Option<(u16, Vec<u8>)>, String
 /// Why it can be none.
 pub fn bulk(body: &[u8], count: usize) -> Result<Vec<String>, String> {
     Ok(fates(body, count)?.into_iter().map(|item| item.reason).collect())
+}
+
+/// The answer to log records: how many were refused, and the reason.
+///
+/// # Errors
+/// Why it can be none.
+pub fn logs(body: &[u8]) -> Result<Option<(u64, String)>, String> {
+    Ok(rejected(body)?.map(|rejected| (rejected.count, rejected.reason)))
 }

@@ -53,7 +53,8 @@ impl ElasticSettings {
 /// A batch on its way.
 #[derive(Debug, Default)]
 struct Flight {
-    batch: u64,
+    /// None before the first, whose number may be any.
+    batch: Option<u64>,
     /// What is not safe yet, by index in the batch, in order.
     left: Vec<usize>,
     /// What the request under way holds; always the first of `left`.
@@ -124,7 +125,7 @@ impl ElasticSink {
             }
             408 | 429 | 500..=599 => {
                 self.client.turn_away();
-                return Err(SendError::Transient(told()));
+                return Err(answer.later(told()));
             }
             _ => {
                 self.client.turn_away();
@@ -168,14 +169,14 @@ impl ElasticSink {
 
 impl Sink for ElasticSink {
     fn send(&mut self, batch: &Batch) -> Result<Sent, SendError> {
-        if self.flight.batch != batch.number() {
+        if self.flight.batch != Some(batch.number()) {
             self.client.cancel();
             let left: Vec<usize> = (0..batch.len()).collect();
             self.flight =
-                Flight { batch: batch.number(), most: left.len().max(1), left, ..Flight::default() };
+                Flight { batch: Some(batch.number()), most: left.len().max(1), left, ..Flight::default() };
         }
         self.fly(batch, Instant::now() + SLICE)?;
-        Ok(Sent { poison: std::mem::take(&mut self.flight.poison), mark: Vec::new() })
+        Ok(Sent { poison: std::mem::take(&mut self.flight.poison), ..Sent::default() })
     }
 
     fn probe(&mut self, canary: &Batch, tell: &mut dyn FnMut(Step)) {

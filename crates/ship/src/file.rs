@@ -79,7 +79,7 @@ impl FileSink {
         open.torn = false;
         open.len += self.lines.len() as u64;
         open.begun_ns.get_or_insert(first_ns);
-        Ok(Sent { poison: Vec::new(), mark: mark(open.inode, open.len) })
+        Ok(Sent { mark: mark(open.inode, open.len), ..Sent::default() })
     }
 
     fn opened<'a>(open: &'a mut Option<OpenFile>, path: &Path) -> io::Result<&'a mut OpenFile> {

@@ -20,13 +20,28 @@ use crate::tls::{TlsSettings, connector};
 use crate::wire::{Tls, Wire, is_slow};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::io::{Read, Write};
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 /// Bytes taken from the connection at once.
 const PIECE: usize = 64 << 10;
 /// Bytes from which on compression is worth it.
 const GZIP_FROM: usize = 1024;
+/// Longest name and longest value of a header that is configured.
+const HEADER_LIMIT: usize = 4096;
+/// Headers that say how a request is sent.
+const OURS: [&str; 9] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+];
 /// Time for a look at whether the receiver answers before it has taken everything.
 const GLANCE: Duration = Duration::from_millis(2);
 
@@ -47,7 +62,7 @@ pub enum HttpAuth {
 
 impl HttpAuth {
     /// The headers that say it.
-    fn headers(&self) -> Vec<(&'static str, Secret)> {
+    fn headers(&self) -> Vec<(Cow<'static, str>, Secret)> {
         let after = |word: &str, secret: &Secret| Secret::new([word.as_bytes(), secret.expose()].concat());
         let value = match self {
             HttpAuth::None => return Vec::new(),
@@ -55,7 +70,7 @@ impl HttpAuth {
             HttpAuth::ApiKey(key) => after("ApiKey ", key),
             HttpAuth::Bearer(token) => after("Bearer ", token),
         };
-        vec![("authorization", value)]
+        vec![("authorization".into(), value)]
     }
 }
 
@@ -66,6 +81,10 @@ pub struct HttpSettings {
     pub urls: Vec<Url>,
     /// Who we are.
     pub auth: HttpAuth,
+    /// Headers of every request, by name.
+    pub headers: Vec<(String, String)>,
+    /// The same with values that nobody may see.
+    pub secret_headers: Vec<(String, Secret)>,
     /// Encryption, for URLs that begin with https.
     pub tls: TlsSettings,
     /// Whether requests are compressed.
@@ -81,12 +100,35 @@ impl HttpSettings {
 
     /// A request with what all of them have; `kind` is the type of a body that is not empty.
     pub(crate) fn request(&self, method: &'static str, path: String, kind: &str, body: Vec<u8>) -> Request {
-        let mut headers = Vec::new();
+        let mut headers: Vec<(Cow<'static, str>, String)> =
+            self.headers.iter().map(|(name, value)| (name.clone().into(), value.clone())).collect();
         if !body.is_empty() {
-            headers.push(("content-type", kind.to_string()));
+            headers.push(("content-type".into(), kind.to_string()));
         }
+        let mut secrets = self.auth.headers();
+        secrets.extend(self.secret_headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         let gzip = self.gzip && body.len() > GZIP_FROM;
-        Request { method, path, headers, secrets: self.auth.headers(), body, gzip }
+        Request { method, path, headers, secrets, body, gzip }
+    }
+
+    /// Whether `name` and `value` can be a header of a request.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_header(name: &str, value: &str) -> Result<(), String> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > HEADER_LIMIT || !name.bytes().all(token) {
+            return Err(format!("{name:?} is no name of a header"));
+        }
+        if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            return Err(format!("the header {name} is written by purser itself"));
+        }
+        if value.len() > HEADER_LIMIT || !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(format!(
+                "the value of the header {name} has at most {HEADER_LIMIT} printable ASCII characters"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -97,9 +139,9 @@ pub(crate) struct Request {
     /// Path and query, appended to the path of the URL; begins with a slash, or is empty.
     pub(crate) path: String,
     /// Without those on length and connection.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
     /// Value of `Authorization`, or of the header named.
-    pub(crate) secrets: Vec<(&'static str, Secret)>,
+    pub(crate) secrets: Vec<(Cow<'static, str>, Secret)>,
     pub(crate) body: Vec<u8>,
     pub(crate) gzip: bool,
 }
@@ -271,14 +313,12 @@ enum Went {
 
 impl Exchange {
     fn new(url: &Url, request: &Request, patience: Duration, reused: bool) -> Result<Exchange, SendError> {
-        let mut body = Vec::new();
-        if request.gzip {
-            let mut encoder = GzEncoder::new(body, Compression::fast());
-            let pressed = encoder.write_all(&request.body).and_then(|()| encoder.finish());
-            body = pressed.map_err(|error| SendError::Transient(format!("compressing: {error}")))?;
-        } else {
-            body.clone_from(&request.body);
-        }
+        let body = match request.gzip {
+            true => {
+                gzip(&request.body).map_err(|error| SendError::Transient(format!("compressing: {error}")))?
+            }
+            false => request.body.clone(),
+        };
         let (method, path) = (request.method, format!("{}{}", url.path, request.path));
         let path = if path.is_empty() { "/" } else { &path };
         let mut head = format!(
@@ -367,6 +407,13 @@ impl Exchange {
             }
         }
     }
+}
+
+/// `bytes`, compressed.
+pub(crate) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// `Basic` credentials.

@@ -67,7 +67,7 @@ impl KafkaSink {
         let (producer, flight) = both.as_mut();
         flight.board(batch);
         match flight.fly(producer, &self.settings, batch, PATIENCE) {
-            Progress::Done => Ok(Sent { poison: flight.land(), mark: Vec::new() }),
+            Progress::Done => Ok(Sent { poison: flight.land(), ..Sent::default() }),
             Progress::Waiting(trouble) => Err(SendError::Waiting(trouble)),
             Progress::Failed(error) => Err(error),
             Progress::Fatal(reason) => {

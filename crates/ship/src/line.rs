@@ -67,6 +67,17 @@ pub enum Notice {
         /// Why that one.
         reason: String,
     },
+    /// The receiver refused documents for good and did not say which.
+    Rejected {
+        /// How many.
+        count: u64,
+        /// The first event of their batch.
+        first: u64,
+        /// The last event of their batch.
+        last: u64,
+        /// What the receiver said.
+        reason: String,
+    },
     /// The cursor was beyond the store's end.
     Ahead {
         /// Where it stood.
@@ -292,7 +303,8 @@ impl Line {
 
     fn acknowledged(&mut self, sent: Sent) {
         let now = (self.tools.wall_ns)();
-        let good = (self.batch.len() as u64).saturating_sub(sent.poison.len() as u64);
+        let rejected = sent.rejected.as_ref().map_or(0, |rejected| rejected.count);
+        let good = (self.batch.len() as u64).saturating_sub(sent.poison.len() as u64 + rejected);
         self.status.sent += self.batch.len() as u64;
         self.status.acked += good;
         if good > 0 {
@@ -307,6 +319,7 @@ impl Line {
     /// Sets aside what is poison and moves the cursor behind the batch. A step that fails is made
     /// again; the sink is not asked again.
     fn settle(&mut self) -> Result<(), String> {
+        self.tell_rejected()?;
         let Some(sent) = &self.sent else { return Ok(()) };
         let dead = sent.poison.len() + self.batch.unreadable().len();
         if dead > 0 {
@@ -328,6 +341,26 @@ impl Line {
         self.sent = None;
         self.batch.restart(place);
         self.sync();
+        Ok(())
+    }
+
+    /// Told once, also when a later step of settling has to be made again.
+    fn tell_rejected(&mut self) -> Result<(), String> {
+        let Some(rejected) = self.sent.as_ref().and_then(|sent| sent.rejected.clone()) else { return Ok(()) };
+        let sequence = |index: usize| self.batch.document(index).map_or(0, |document| document.sequence);
+        let notice = Notice::Rejected {
+            count: rejected.count,
+            first: sequence(0),
+            last: sequence(self.batch.len().saturating_sub(1)),
+            reason: cut(&rejected.reason),
+        };
+        if !(self.tools.tell)(notice) {
+            return Err("the record cannot take a notice now".to_string());
+        }
+        self.status.rejected += rejected.count;
+        if let Some(sent) = &mut self.sent {
+            sent.rejected = None;
+        }
         Ok(())
     }
 
@@ -371,14 +404,18 @@ impl Line {
                     Err(error) => self.failed(SendError::Transient(error.to_string())),
                 };
             }
-            SendError::Transient(_) | SendError::Refused(_) => {}
+            SendError::Transient(_) | SendError::Later(..) | SendError::Refused(_) => {}
         }
         let refused = matches!(error, SendError::Refused(_));
         self.status.retried += 1;
         self.status.state = if refused { State::Refused } else { State::Retrying };
         self.note_error(error.to_string());
         let backoff = if refused { &mut self.refused } else { &mut self.retry };
-        Turn::Wait(backoff.wait(self.tools.random.as_mut()))
+        let wait = backoff.wait(self.tools.random.as_mut());
+        match error {
+            SendError::Later(_, asked) => Turn::Wait(wait.max(asked)),
+            _ => Turn::Wait(wait),
+        }
     }
 
     fn note_error(&mut self, error: String) {

@@ -4,6 +4,7 @@
 use crate::batch::Batch;
 use crate::cursor::Place;
 use std::fmt::Debug;
+use std::time::Duration;
 
 /// A receiver of documents. One thread uses it; it may block for about a second at most.
 pub trait Sink: Debug + Send {
@@ -36,9 +37,20 @@ pub trait Sink: Debug + Send {
 pub struct Sent {
     /// Documents to set aside.
     pub poison: Vec<Poison>,
+    /// Documents that the receiver refused for good without saying which.
+    pub rejected: Option<Rejected>,
     /// Kept with the cursor and given back by [`Sink::resume`]; at most
     /// [`crate::MAX_MARK_BYTES`].
     pub mark: Vec<u8>,
+}
+
+/// Documents that were refused for good, and nobody knows which of the batch they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// How many.
+    pub count: u64,
+    /// What the receiver said.
+    pub reason: String,
 }
 
 /// A document the receiver will never take.
@@ -59,6 +71,9 @@ pub enum SendError {
     /// It may go better in a moment.
     #[error("{0}")]
     Transient(String),
+    /// It may go better after this time, which the receiver asks for.
+    #[error("{0}")]
+    Later(String, Duration),
     /// It will not go better before somebody changes something; tried again slowly all the same.
     #[error("{0}")]
     Refused(String),

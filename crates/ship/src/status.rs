@@ -69,6 +69,8 @@ pub struct Status {
     pub retried: u64,
     /// Documents set aside in `dead.jsonl`.
     pub dead: u64,
+    /// Documents the receiver refused for good without saying which.
+    pub rejected: u64,
     /// Events that were gone from the store before they could be sent.
     pub missing: u64,
     /// Acknowledged documents a second, over the last ten seconds.

@@ -6,9 +6,12 @@ use crate::error::Error;
 use crate::file::{FileSettings, FileSink};
 use crate::kafka::{KafkaSettings, KafkaSink};
 use crate::logstash::{LogstashSettings, LogstashSink};
+use crate::otlp::{Otlp, OtlpSettings};
+use crate::post::Post;
 use crate::sink::Sink;
 use crate::stdout::Stdout;
 use crate::syslog::{SyslogSettings, SyslogSink};
+use crate::webhook::{Webhook, WebhookSettings};
 use std::io::Write;
 
 /// Where documents go. Two equal ones lead to the same place in the same way.
@@ -26,6 +29,10 @@ pub enum Target {
     Logstash(Box<LogstashSettings>),
     /// A receiver of syslog.
     Syslog(Box<SyslogSettings>),
+    /// Any receiver over HTTP, Loki and ClickHouse.
+    Webhook(Box<WebhookSettings>),
+    /// A receiver of OpenTelemetry's protocol.
+    Otlp(Box<OtlpSettings>),
 }
 
 /// Who sends.
@@ -47,6 +54,8 @@ impl Target {
             Target::Elastic(_) => "elasticsearch",
             Target::Logstash(_) => "logstash",
             Target::Syslog(_) => "syslog",
+            Target::Webhook(_) => "webhook",
+            Target::Otlp(_) => "otlp",
         }
     }
 
@@ -64,6 +73,8 @@ impl Target {
             Target::Elastic(settings) => Box::new(ElasticSink::new(settings.as_ref().clone())?),
             Target::Logstash(settings) => Box::new(LogstashSink::new(settings.as_ref().clone())?),
             Target::Syslog(settings) => Box::new(SyslogSink::new(settings.as_ref().clone())?),
+            Target::Webhook(settings) => Box::new(Post::new(Webhook::new(settings.as_ref().clone()))?),
+            Target::Otlp(settings) => Box::new(Post::new(Otlp::new(settings.as_ref().clone()))?),
         })
     }
 }

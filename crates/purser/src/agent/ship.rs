@@ -42,6 +42,13 @@ impl Agent {
             Notice::Dead { count, first, reason } => {
                 self.tell("sink_dead", format!("sink {sink} set {count} events aside, first event {first}: {reason}"))
             }
+            Notice::Rejected { count, first, last, reason } => self.tell(
+                "sink_rejected",
+                format!(
+                    "the receiver of sink {sink} refused {count} of the events {first} to {last} and does not \
+                     say which: {reason}; the store still has them"
+                ),
+            ),
             Notice::Ahead { cursor, end } => self.tell(
                 "sink_ahead",
                 format!(

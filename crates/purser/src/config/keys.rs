@@ -82,7 +82,10 @@ pub const KEYS: &[Key] = &[
         "metrics.listen",
         "Where /metrics and /healthz are served: \"off\", a loopback address with a port, or \"unix:/PATH\".",
     ),
-    key("sink.any.type", "Where a sink sends to: elasticsearch, file, kafka, logstash, stdout or syslog."),
+    key(
+        "sink.any.type",
+        "Where a sink sends to: elasticsearch, file, kafka, logstash, otlp, stdout, syslog or webhook.",
+    ),
     key("sink.any.schema", "The names that documents use: \"ecs\", \"otel\" or \"ocsf\"."),
     key("sink.any.from", "Where a new sink begins: with the \"start\" of the store or at its \"end\"."),
     key("sink.any.batch_events", "Most events sent at once: 1 to 65536."),
@@ -109,6 +112,11 @@ pub const KEYS: &[Key] = &[
     key("sink.elasticsearch.auth.token_file", "A file with a bearer token."),
     key("sink.elasticsearch.auth.token_command", "A program and its arguments that prints a bearer token."),
     key("sink.elasticsearch.auth.token_credential", "The name of a systemd credential with a bearer token."),
+    key("sink.elasticsearch.headers", "Headers of every request, NAME = \"VALUE\"."),
+    key(
+        "sink.elasticsearch.header_files",
+        "The same with the files that hold the values, which only root can read.",
+    ),
     key("sink.elasticsearch.tls.ca", "Certificates of trusted authorities; the host's own when not given."),
     key("sink.elasticsearch.tls.certificate", "Our certificate, for receivers that ask for one."),
     key("sink.elasticsearch.tls.key", "The key of our certificate."),
@@ -232,6 +240,75 @@ pub const KEYS: &[Key] = &[
         "sink.syslog.tls.skip_name_check",
         "Take a certificate for any name: no protection against the one in between.",
     ),
+    key("sink.otlp.urls", "URLs of the receiver, https:// or http://; the next one is used when one fails."),
+    key("sink.otlp.auth.username", "The user, with a password."),
+    key("sink.otlp.auth.password_file", "A file of root's that only root can read, with the password."),
+    key("sink.otlp.auth.password_command", "A program and its arguments that prints the password."),
+    key("sink.otlp.auth.password_credential", "The name of a systemd credential with the password."),
+    key("sink.otlp.auth.api_key_file", "A file with the API key, sent behind ApiKey."),
+    key("sink.otlp.auth.api_key_command", "A program and its arguments that prints the API key."),
+    key("sink.otlp.auth.api_key_credential", "The name of a systemd credential with the API key."),
+    key("sink.otlp.auth.token_file", "A file with a bearer token."),
+    key("sink.otlp.auth.token_command", "A program and its arguments that prints a bearer token."),
+    key("sink.otlp.auth.token_credential", "The name of a systemd credential with a bearer token."),
+    key("sink.otlp.headers", "Headers of every request, NAME = \"VALUE\"."),
+    key("sink.otlp.header_files", "The same with the files that hold the values, which only root can read."),
+    key("sink.otlp.tls.ca", "Certificates of trusted authorities; the host's own when not given."),
+    key("sink.otlp.tls.certificate", "Our certificate, for receivers that ask for one."),
+    key("sink.otlp.tls.key", "The key of our certificate."),
+    key("sink.otlp.tls.key_password_file", "A file with the password of that key."),
+    key(
+        "sink.otlp.tls.skip_name_check",
+        "Take a certificate for any name: no protection against the one in between.",
+    ),
+    key("sink.otlp.gzip", "Compress requests."),
+    key("sink.otlp.timeout_secs", "Longest time for one request: 1 to 3600."),
+    key("sink.otlp.poison_statuses", "Statuses that lie in a document: it is looked for and set aside."),
+    key(
+        "sink.webhook.urls",
+        "URLs of the receiver, https:// or http://; the next one is used when one fails.",
+    ),
+    key("sink.webhook.preset", "A receiver that wants a form of its own: \"loki\" or \"clickhouse\"."),
+    key("sink.webhook.format", "How documents stand in a request: as \"lines\" or as an \"array\"."),
+    key("sink.webhook.method", "POST or PUT."),
+    key(
+        "sink.webhook.labels",
+        "Labels for Loki, NAME = \"VALUE\"; fields of the document may stand in values, as in \"{host.name}\".",
+    ),
+    key("sink.webhook.database", "ClickHouse's database."),
+    key("sink.webhook.table", "ClickHouse's table."),
+    key("sink.webhook.hmac.secret_file", "A file with the secret that requests are signed with."),
+    key("sink.webhook.hmac.secret_command", "A program and its arguments that prints that secret."),
+    key("sink.webhook.hmac.secret_credential", "The name of a systemd credential with that secret."),
+    key("sink.webhook.hmac.header", "The header of the signature."),
+    key("sink.webhook.hmac.timestamp_header", "The header of the time that is signed, too."),
+    key("sink.webhook.hmac.algorithm", "sha256."),
+    key("sink.webhook.auth.username", "The user, with a password."),
+    key("sink.webhook.auth.password_file", "A file of root's that only root can read, with the password."),
+    key("sink.webhook.auth.password_command", "A program and its arguments that prints the password."),
+    key("sink.webhook.auth.password_credential", "The name of a systemd credential with the password."),
+    key("sink.webhook.auth.api_key_file", "A file with the API key, sent behind ApiKey."),
+    key("sink.webhook.auth.api_key_command", "A program and its arguments that prints the API key."),
+    key("sink.webhook.auth.api_key_credential", "The name of a systemd credential with the API key."),
+    key("sink.webhook.auth.token_file", "A file with a bearer token."),
+    key("sink.webhook.auth.token_command", "A program and its arguments that prints a bearer token."),
+    key("sink.webhook.auth.token_credential", "The name of a systemd credential with a bearer token."),
+    key("sink.webhook.headers", "Headers of every request, NAME = \"VALUE\"."),
+    key(
+        "sink.webhook.header_files",
+        "The same with the files that hold the values, which only root can read.",
+    ),
+    key("sink.webhook.tls.ca", "Certificates of trusted authorities; the host's own when not given."),
+    key("sink.webhook.tls.certificate", "Our certificate, for receivers that ask for one."),
+    key("sink.webhook.tls.key", "The key of our certificate."),
+    key("sink.webhook.tls.key_password_file", "A file with the password of that key."),
+    key(
+        "sink.webhook.tls.skip_name_check",
+        "Take a certificate for any name: no protection against the one in between.",
+    ),
+    key("sink.webhook.gzip", "Compress requests."),
+    key("sink.webhook.timeout_secs", "Longest time for one request: 1 to 3600."),
+    key("sink.webhook.poison_statuses", "Statuses that lie in a document: it is looked for and set aside."),
 ];
 
 /// Where the keys of a source stand.
@@ -246,8 +323,23 @@ fn shared(section: &str) -> Option<&'static str> {
     (!kind.contains('.') && section != EVERY_SINK).then_some(EVERY_SINK)
 }
 
+/// Keys below which users choose the names.
+const NAMED_FREELY: [&str; 3] = ["headers", "header_files", "labels"];
+
+/// The key whose members users name, when `path` is such a member.
+pub(super) fn named_freely(path: &str) -> Option<&str> {
+    NAMED_FREELY.iter().find_map(|name| {
+        let at = path.find(&format!(".{name}."))?;
+        let key = path.get(..at + 1 + name.len())?;
+        KEYS.iter().any(|known| known.path == key).then_some(key)
+    })
+}
+
 /// Whether `path` is a key or a section of keys.
 pub(super) fn is_known(path: &str) -> bool {
+    if named_freely(path).is_some() {
+        return true;
+    }
     let common = path.rsplit_once('.').and_then(|(section, name)| Some((shared(section)?, name)));
     if common.is_some_and(|(section, name)| children(section).contains(&name)) {
         return true;

@@ -5,6 +5,7 @@
 pub mod http;
 pub mod logstash;
 pub mod syslog;
+pub mod webhook;
 
 use super::check::{self, Fault};
 use super::quantity::{Age, Size};
@@ -20,7 +21,8 @@ const SINKS_LIMIT: usize = 32;
 /// Longest name: it is also a directory's.
 const NAME_LIMIT: usize = 64;
 /// The types there are.
-pub(super) const TYPES: [&str; 6] = ["elasticsearch", "file", "kafka", "logstash", "stdout", "syslog"];
+pub(super) const TYPES: [&str; 8] =
+    ["elasticsearch", "file", "kafka", "logstash", "otlp", "stdout", "syslog", "webhook"];
 
 /// One sink.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,9 +98,23 @@ pub enum Kind {
     Logstash(Box<logstash::Logstash>),
     /// A receiver of syslog.
     Syslog(Box<syslog::Syslog>),
+    /// Any receiver over HTTP.
+    Webhook(Box<webhook::Webhook>),
+    /// A receiver of OpenTelemetry's protocol.
+    Otlp(Box<webhook::Otlp>),
 }
 
 impl Kind {
+    /// What sinks that speak HTTP have in common.
+    pub fn http(&self) -> Option<&http::Http> {
+        match self {
+            Kind::Elasticsearch(elastic) => Some(&elastic.http),
+            Kind::Webhook(webhook) => Some(&webhook.http),
+            Kind::Otlp(otlp) => Some(&otlp.http),
+            Kind::Stdout | Kind::File(_) | Kind::Kafka(_) | Kind::Logstash(_) | Kind::Syslog(_) => None,
+        }
+    }
+
     /// The word of `type`.
     pub fn word(&self) -> &'static str {
         match self {
@@ -108,6 +124,8 @@ impl Kind {
             Kind::Elasticsearch(_) => "elasticsearch",
             Kind::Logstash(_) => "logstash",
             Kind::Syslog(_) => "syslog",
+            Kind::Webhook(_) => "webhook",
+            Kind::Otlp(_) => "otlp",
         }
     }
 }
@@ -314,7 +332,11 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
         at: error.span().map_or(span.start, |span| span.start),
         message: error.message().trim().replace('\n', "; "),
     };
-    let common = Common::deserialize(spanned(common)).map_err(wrong)?;
+    let has_schema = common.contains_key("schema");
+    let mut common = Common::deserialize(spanned(common)).map_err(wrong)?;
+    if kind.as_deref() == Some("otlp") && !has_schema {
+        common.schema = Schema::Otel;
+    }
     let own = spanned(own);
     let kind = match kind.as_deref() {
         Some("file") => Kind::File(File::deserialize(own).map_err(wrong)?),
@@ -322,6 +344,8 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
             Kind::Elasticsearch(Box::new(http::Elastic::deserialize(own).map_err(wrong)?))
         }
         Some("logstash") => Kind::Logstash(Box::new(logstash::Logstash::deserialize(own).map_err(wrong)?)),
+        Some("webhook") => Kind::Webhook(Box::new(webhook::Webhook::deserialize(own).map_err(wrong)?)),
+        Some("otlp") => Kind::Otlp(Box::new(webhook::Otlp::deserialize(own).map_err(wrong)?)),
         Some("syslog") => Kind::Syslog(Box::new(syslog::Syslog::deserialize(own).map_err(wrong)?)),
         Some("kafka") => Kind::Kafka(Box::new(Kafka::deserialize(own).map_err(wrong)?)),
         _ => Kind::Stdout,
@@ -357,6 +381,13 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
             }
             Kind::Logstash(logstash) => logstash.check(&at)?,
             Kind::Syslog(syslog) => syslog.check(&at)?,
+            Kind::Webhook(webhook) => webhook.check(&at)?,
+            Kind::Otlp(otlp) => {
+                if sink.common.schema != Schema::Otel {
+                    return check::fault(at("schema"), "this type sends schema = \"otel\" and no other");
+                }
+                otlp.check(&at)?;
+            }
         }
     }
     Ok(())

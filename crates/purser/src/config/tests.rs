@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The configuration as its users meet it: defaults, errors with their places, trust, origins.
 
+use super::keys::named_freely;
 use super::{Action, Config, ConfigError, Include, KEYS, Provenance, parse, read, show};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -193,6 +194,8 @@ type = "elasticsearch"
 urls = ["https://es1.example:9200"]
 pipeline = "enrich"
 auth = { api_key_file = "/k" }
+headers = { x-route = "a" }
+header_files = { x-key = "/x" }
 tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
 [sink.pipeline]
 type = "logstash"
@@ -202,7 +205,34 @@ tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_fil
 type = "syslog"
 address = "siem.example:6514"
 tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
+[sink.hook]
+type = "webhook"
+urls = ["https://hook.example/in?team=a"]
+hmac = { secret_file = "/s" }
+headers = { x-route = "a" }
+header_files = { x-key = "/x" }
+tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
+[sink.loki]
+type = "webhook"
+preset = "loki"
+urls = ["https://loki.example"]
+labels = { host = "{host.name}" }
+[sink.table]
+type = "webhook"
+preset = "clickhouse"
+urls = ["https://clickhouse.example:8443"]
+database = "audit"
+table = "events"
+[sink.collector]
+type = "otlp"
+urls = ["https://collector.example:4318"]
+headers = { x-route = "a" }
+header_files = { x-key = "/x" }
+tls = { ca = "/etc/ssl/ca.pem", certificate = "/c", key = "/k", key_password_file = "/p" }
 "#;
+
+/// Types of sinks with an `auth`.
+const WITH_AUTH: [&str; 3] = ["elasticsearch", "otlp", "webhook"];
 
 #[test]
 fn the_table_of_keys_is_the_types_of_sinks() {
@@ -219,9 +249,12 @@ fn the_table_of_keys_is_the_types_of_sinks() {
         .into_iter()
         .flat_map(|secret| ["file", "command", "credential"].map(|place| (secret, place)))
     {
-        found.insert(format!("sink.elasticsearch.auth.{secret}_{place}"));
+        found.extend(WITH_AUTH.map(|kind| format!("sink.{kind}.auth.{secret}_{place}")));
     }
-    found.insert("sink.elasticsearch.auth.username".to_string());
+    found.extend(WITH_AUTH.map(|kind| format!("sink.{kind}.auth.username")));
+    found.extend(["command", "credential"].map(|place| format!("sink.webhook.hmac.secret_{place}")));
+    let found: BTreeSet<String> =
+        found.iter().map(|path| named_freely(path).unwrap_or(path).to_string()).collect();
     let shared = |path: &str| {
         let name = path.rsplit('.').next().unwrap_or_default();
         KEYS.iter().any(|key| key.path == format!("sink.any.{name}")) && path.matches('.').count() == 2
@@ -232,7 +265,7 @@ fn the_table_of_keys_is_the_types_of_sinks() {
     assert_eq!(own, listed.collect());
     assert_eq!(
         found.len() - own.len(),
-        6 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
+        8 * KEYS.iter().filter(|key| key.path.starts_with("sink.any.")).count()
     );
 }
 
@@ -255,7 +288,7 @@ fn wrong_sinks_are_told_with_their_place() {
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
     assert!(
         message("[sink.k]\ntype = \"carrier pigeon\"\n")
-            .contains("known: elasticsearch, file, kafka, logstash, stdout, syslog")
+            .contains("known: elasticsearch, file, kafka, logstash, otlp, stdout, syslog, webhook")
     );
     assert!(message("[sink.k]\npath = \"/x\"\n").starts_with("purser.toml:1:7: a sink needs a type"));
     assert!(message("[sink.\"../x\"]\ntype = \"stdout\"\n").contains("letters, digits, - or _"));
@@ -413,4 +446,53 @@ fn wrong_sources_are_told_with_their_place() {
     assert!(message("[source.app]\ntype = \"file\"\npaths = [\"x\"]\n").contains("it is not absolute"));
     assert!(message("[source.app]\npaths = [\"/x\"]\n").contains("type"));
     assert!(message("[source.\"a b\"]\ntype = \"file\"\npaths = [\"/x\"]\n").contains("letters, digits"));
+}
+
+#[test]
+fn a_webhook_is_checked_where_it_is_wrong() {
+    let told = |more: &str| {
+        let text = format!("[sink.h]\ntype = \"webhook\"\nurls = [\"https://h\"]\n{more}\n");
+        parse(&text, "p.toml").map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    assert_eq!(told("headers = { X-Team = \"a\" }\nformat = \"array\"\nmethod = \"PUT\""), "");
+    assert_eq!(told("preset = \"loki\"\nlabels = { host = \"{host.name}\" }"), "");
+    for (wrong, said) in [
+        ("method = \"GET\"", "p.toml:4:10: "),
+        ("headers = { Host = \"a\" }", "p.toml:4:13: the header Host is written by purser"),
+        ("headers = { \"a b\" = \"a\" }", "is no name of a header"),
+        ("headers = { a = \"b\\nc: d\" }", "printable ASCII"),
+        ("headers = { a = \"b\" }\nheader_files = { A = \"/f\" }", "two headers A"),
+        ("header_files = { a = \"f\" }", "absolute"),
+        (
+            "auth = { token_file = \"/t\" }\nheader_files = { Authorization = \"/x\" }",
+            "leave one of both out",
+        ),
+        ("headers = { X-Api-Key = \"hunter2\" }", "p.toml:4:13: X-Api-Key looks like a secret"),
+        ("hmac = {}", "exactly one of secret_file"),
+        ("hmac = { secret_file = \"/s\", header = \"a b\" }", "no name of a header"),
+        ("hmac = { secret_file = \"/s\", header = \"A\", timestamp_header = \"a\" }", "two headers"),
+        ("hmac = { secret_file = \"/s\", algorithm = \"md5\" }", "md5"),
+        ("hmac = { secret = \"hunter2\" }", "unknown key \"secret\""),
+        ("labels = { a = \"b\" }", "for preset = \"loki\" only"),
+        ("table = \"t\"", "for preset = \"clickhouse\" only"),
+        ("preset = \"clickhouse\"\ntable = \"a.b\"", "no database or table"),
+        ("preset = \"loki\"\nformat = \"array\"", "the preset decides"),
+        ("preset = \"loki\"\nlabels = { a-b = \"x\" }", "p.toml:5:12: \"a-b\" is no label"),
+        ("preset = \"loki\"\nlabels = { id = \"{container.id}\" }", "makes a stream of each"),
+        ("preset = \"lokki\"", "p.toml:4:10: "),
+        ("poison_statuses = [400, 404]", "p.toml:4:25: 404 says nothing of a document"),
+    ] {
+        assert!(told(wrong).contains(said), "{wrong}: {}", told(wrong));
+        assert!(!told(wrong).contains("hunter2"), "{wrong}: {}", told(wrong));
+    }
+    let query = "[sink.h]\ntype = \"webhook\"\npreset = \"clickhouse\"\nurls = [\"https://h/?user=a\"]\n";
+    assert!(message(query).starts_with("purser.toml:4:9: leave out the query"), "{}", message(query));
+}
+
+#[test]
+fn otlp_has_one_schema() {
+    let text = "[sink.c]\ntype = \"otlp\"\nurls = [\"https://h:4318\"]\n";
+    let config = parse(text, "p.toml").unwrap();
+    assert_eq!(config.sinks["c"].common.schema, super::sink::Schema::Otel);
+    assert!(message(&format!("{text}schema = \"ecs\"\n")).contains("schema = \"otel\" and no other"));
 }

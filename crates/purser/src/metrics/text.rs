@@ -71,11 +71,17 @@ fn process(page: &mut Page) {
 /// A counter or gauge of each sink.
 type OfSink = (&'static str, &'static str, &'static str, fn(&SinkState) -> Option<f64>);
 
-const OF_SINKS: [OfSink; 8] = [
+const OF_SINKS: [OfSink; 9] = [
     ("purser_sink_sent_total", "counter", "Documents handed to the sink.", |s| Some(s.status.sent as f64)),
     ("purser_sink_acked_total", "counter", "Documents acknowledged.", |s| Some(s.status.acked as f64)),
     ("purser_sink_retries_total", "counter", "Tries that failed.", |s| Some(s.status.retried as f64)),
     ("purser_sink_dead_total", "counter", "Documents set aside.", |s| Some(s.status.dead as f64)),
+    (
+        "purser_sink_rejected_total",
+        "counter",
+        "Documents refused by a receiver that did not say which.",
+        |s| Some(s.status.rejected as f64),
+    ),
     ("purser_sink_missing_total", "counter", "Events gone before they were sent.", |s| {
         Some(s.status.missing as f64)
     }),

@@ -1,17 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From the configuration of sinks that speak HTTP, lumberjack or syslog to the settings of the room that ships.
 
-use super::prepare::Prepared;
+use super::prepare::{Prepared, wall_ns};
 use super::secrets;
 use crate::config::sink::Tls;
 use crate::config::sink::http::{Auth, AuthKind, Elastic, Http};
 use crate::config::sink::logstash::{self, Logstash};
 use crate::config::sink::syslog::{Syslog, Transport};
+use crate::config::sink::webhook::{Format, Hmac, Method, Otlp, Preset, Webhook};
 use ship::{
-    ElasticSettings, HostPort, HttpAuth, HttpSettings, LogstashSettings, Secret, SyslogSettings,
-    SyslogTransport, TlsSettings, Url,
+    ElasticSettings, HostPort, HttpAuth, HttpSettings, LogstashSettings, OtlpSettings, Secret, Signing,
+    SyslogSettings, SyslogTransport, Template, TlsSettings, Url, WebhookForm, WebhookMethod, WebhookSettings,
 };
 use std::time::Duration;
+
+/// The secrets in the files of headers.
+pub(super) fn header_files(http: &Http) -> anyhow::Result<Vec<(String, Secret)>> {
+    let files = http.header_files.iter();
+    files.map(|(name, path)| Ok((name.clone(), secrets::file(path)?))).collect()
+}
+
+/// The secret of `hmac` that can be read without asking a program.
+pub(super) fn read_hmac(hmac: Option<&Hmac>) -> anyhow::Result<Option<Secret>> {
+    hmac.map_or(Ok(None), |hmac| secrets::at(&hmac.secret(), false))
+}
 
 /// The secret of `auth` that can be read without asking a program.
 pub(super) fn read(auth: Option<&Auth>) -> anyhow::Result<Option<Secret>> {
@@ -64,11 +76,53 @@ impl Prepared {
         })
     }
 
+    pub(super) fn webhook(&self, webhook: &Webhook) -> anyhow::Result<WebhookSettings> {
+        let method = match webhook.method {
+            Method::Post => WebhookMethod::Post,
+            Method::Put => WebhookMethod::Put,
+        };
+        let labels = || {
+            let labels = webhook.labels().into_iter();
+            let labels =
+                labels.map(|(name, value)| Ok((name, Template::new(&value).map_err(anyhow::Error::msg)?)));
+            labels.collect::<anyhow::Result<_>>()
+        };
+        Ok(WebhookSettings {
+            http: self.http(&webhook.http)?,
+            form: match (webhook.preset, webhook.format) {
+                (None, Format::Lines) => WebhookForm::Lines(method),
+                (None, Format::Array) => WebhookForm::Array(method),
+                (Some(Preset::Loki), _) => WebhookForm::Loki(labels()?),
+                (Some(Preset::ClickHouse), _) => WebhookForm::ClickHouse {
+                    database: webhook.database.clone().unwrap_or_else(|| "default".to_string()),
+                    table: webhook.table.clone().unwrap_or_else(|| "purser".to_string()),
+                },
+            },
+            poison_statuses: webhook.poison_statuses.clone(),
+            signing: webhook.hmac.as_ref().map(|hmac| self.signing(hmac)).transpose()?,
+        })
+    }
+
+    fn signing(&self, hmac: &Hmac) -> anyhow::Result<Signing> {
+        let secret = match self.hmac_secret() {
+            Some(secret) => secret.clone(),
+            None => secrets::at(&hmac.secret(), true)?.unwrap_or_else(|| Secret::new(Vec::new())),
+        };
+        let (header, timestamp_header) = (hmac.header.clone(), hmac.timestamp_header.clone());
+        Ok(Signing { secret, header, timestamp_header, clock: wall_ns })
+    }
+
+    pub(super) fn otlp(&self, otlp: &Otlp) -> anyhow::Result<OtlpSettings> {
+        Ok(OtlpSettings { http: self.http(&otlp.http)?, poison_statuses: otlp.poison_statuses.clone() })
+    }
+
     pub(super) fn http(&self, http: &Http) -> anyhow::Result<HttpSettings> {
         let urls = http.urls.iter().map(|url| Url::parse(url).map_err(anyhow::Error::msg));
         Ok(HttpSettings {
             urls: urls.collect::<anyhow::Result<_>>()?,
             auth: self.auth(http.auth.as_ref())?,
+            headers: http.headers.clone().into_iter().collect(),
+            secret_headers: self.headers().to_vec(),
             tls: tls(http.tls.as_ref(), self.key_password()),
             gzip: http.gzip,
             patience: Duration::from_secs(u64::from(http.timeout_secs)),

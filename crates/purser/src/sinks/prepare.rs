@@ -26,6 +26,10 @@ pub(crate) struct Prepared {
     /// Password, key or token, unless a program is asked for it when it is needed.
     password: Option<Secret>,
     key_password: Option<Secret>,
+    /// Values of headers.
+    headers: Vec<(String, Secret)>,
+    /// What requests are signed with; as for the password.
+    hmac_secret: Option<Secret>,
 }
 
 /// Reads the secrets of `sink`, without asking programs for them.
@@ -40,12 +44,20 @@ pub(crate) fn prepare(name: &str, sink: &Sink) -> anyhow::Result<Prepared> {
         }
         Kind::Logstash(logstash) => (Ok(None), logstash.tls.as_ref()),
         Kind::Syslog(syslog) => (Ok(None), syslog.tls.as_ref()),
-        Kind::Elasticsearch(elastic) => (http::read(elastic.http.auth.as_ref()), elastic.http.tls.as_ref()),
+        Kind::Elasticsearch(_) | Kind::Webhook(_) | Kind::Otlp(_) => {
+            let http = sink.kind.http();
+            (http::read(http.and_then(|http| http.auth.as_ref())), http.and_then(|http| http.tls.as_ref()))
+        }
+    };
+    let headers = sink.kind.http().map_or(Ok(Vec::new()), http::header_files).map_err(about)?;
+    let hmac_secret = match &sink.kind {
+        Kind::Webhook(webhook) => http::read_hmac(webhook.hmac.as_ref()).map_err(about)?,
+        _ => None,
     };
     let password = password.map_err(about)?;
     let file = tls.and_then(|tls| tls.key_password_file.as_deref());
     let key_password = file.map(secrets::file).transpose().map_err(about)?;
-    Ok(Prepared { name: name.to_string(), sink: sink.clone(), password, key_password })
+    Ok(Prepared { name: name.to_string(), sink: sink.clone(), password, key_password, headers, hmac_secret })
 }
 
 impl Prepared {
@@ -55,6 +67,14 @@ impl Prepared {
 
     pub(super) fn key_password(&self) -> Option<&Secret> {
         self.key_password.as_ref()
+    }
+
+    pub(super) fn headers(&self) -> &[(String, Secret)] {
+        &self.headers
+    }
+
+    pub(super) fn hmac_secret(&self) -> Option<&Secret> {
+        self.hmac_secret.as_ref()
     }
 
     /// The settings for the room that ships; asks programs for secrets where that is configured.
@@ -70,6 +90,8 @@ impl Prepared {
             Kind::Kafka(kafka) => Target::Kafka(Box::new(self.kafka(kafka)?)),
             Kind::Logstash(logstash) => Target::Logstash(Box::new(self.logstash(logstash)?)),
             Kind::Syslog(syslog) => Target::Syslog(Box::new(self.syslog(syslog)?)),
+            Kind::Webhook(webhook) => Target::Webhook(Box::new(self.webhook(webhook)?)),
+            Kind::Otlp(otlp) => Target::Otlp(Box::new(self.otlp(otlp)?)),
             Kind::Elasticsearch(elastic) => Target::Elastic(Box::new(self.elastic(elastic)?)),
         })
     }
@@ -189,7 +211,7 @@ fn tools(tell: Box<dyn FnMut(Notice) -> bool + Send>) -> Tools {
     }
 }
 
-fn wall_ns() -> u64 {
+pub(super) fn wall_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -12,3 +12,5 @@ mod program;
 mod record;
 #[cfg(test)]
 mod service;
+#[cfg(test)]
+mod sink;

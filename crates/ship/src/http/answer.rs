@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reading an HTTP/1.1 answer from bytes of which more may come.
 
+use crate::sink::SendError;
 use std::time::Duration;
 
 /// Longest head: status line and headers.
@@ -29,6 +30,14 @@ impl Answer {
     /// Whether the receiver took the request.
     pub(crate) fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// That it may go better later: at once, or when the receiver wants it.
+    pub(crate) fn later(&self, told: String) -> SendError {
+        match self.retry_after {
+            Some(wait) => SendError::Later(told, wait),
+            None => SendError::Transient(told),
+        }
     }
 
     /// The beginning of the body, for messages.

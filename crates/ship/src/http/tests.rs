@@ -118,7 +118,7 @@ fn what_cannot_be_reached_is_told_and_the_next_is_tried() {
 fn a_secret_cannot_add_headers() {
     let url = receiver(|_, _| {});
     let mut request = post(1);
-    request.secrets = vec![("authorization", crate::Secret::new(b"x\r\nevil: yes".to_vec()))];
+    request.secrets = vec![("authorization".into(), crate::Secret::new(b"x\r\nevil: yes".to_vec()))];
     let error = client(&[url], Duration::from_secs(1)).ask(request).unwrap_err().to_string();
     assert!(error.contains("cannot stand there") && !error.contains("evil"), "{error}");
 }

@@ -43,6 +43,17 @@ impl Url {
         Ok(Url { secure, place, path: path.trim_end_matches('/').to_string() })
     }
 
+    /// The same receiver with `path` behind the URL's own, which may end with it already.
+    pub(crate) fn below(&self, path: &str) -> Url {
+        let own = self.path.strip_suffix(path).unwrap_or(&self.path);
+        Url { path: format!("{own}{path}"), ..self.clone() }
+    }
+
+    /// Whether there is a query behind the path.
+    pub fn has_query(&self) -> bool {
+        self.path.contains('?')
+    }
+
     /// As `Host` wants it: without the port when it is the usual one.
     pub(crate) fn host_header(&self) -> String {
         let usual = if self.secure { 443 } else { 80 };
@@ -71,6 +82,10 @@ mod tests {
         {
             assert!(Url::parse(wrong).is_err(), "{wrong}");
         }
+        let below = |text: &str| Url::parse(text).unwrap().below("/v1/logs").path;
+        assert_eq!(below("http://h"), "/v1/logs");
+        assert_eq!(below("http://h/otlp/"), "/otlp/v1/logs");
+        assert_eq!(below("http://h/v1/logs"), "/v1/logs");
         let error = Url::parse("http://user:hunter2@h").unwrap_err();
         assert!(!error.contains("hunter2"), "{error}");
     }

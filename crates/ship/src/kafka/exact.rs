@@ -163,7 +163,11 @@ impl Exact {
     }
 
     fn landed(&mut self) -> Sent {
-        Sent { poison: self.flight.land(), mark: self.spot.map(Spot::encode).unwrap_or_default() }
+        Sent {
+            poison: self.flight.land(),
+            mark: self.spot.map(Spot::encode).unwrap_or_default(),
+            ..Sent::default()
+        }
     }
 
     fn producer(&self) -> Result<&Producer, SendError> {

@@ -5,7 +5,7 @@ use super::{Line, LineSettings, Notice, Tools, Turn};
 use crate::batch::{Batch, Limits, sample};
 use crate::cursor::Place;
 use crate::render::Schema;
-use crate::sink::{Poison, SendError, Sent, Sink, Step, Trouble};
+use crate::sink::{Poison, Rejected, SendError, Sent, Sink, Step, Trouble};
 use crate::status::{Head, State, Status};
 use event::codec;
 use std::collections::VecDeque;
@@ -226,7 +226,7 @@ fn poison_is_set_aside_told_and_passed() {
     world.record(3);
     let mut line = world.line(10);
     let poison = vec![Poison { index: 1, reason: "too large".to_string() }];
-    world.answer(Ok(Sent { poison, mark: b"m".to_vec() }));
+    world.answer(Ok(Sent { poison, mark: b"m".to_vec(), ..Sent::default() }));
     run(&mut line);
     let status = world.status();
     assert_eq!((status.dead, status.acked, status.cursor), (1, 2, 4));
@@ -336,4 +336,36 @@ fn a_line_holds_one_batch_while_its_receiver_is_away() {
             line.read.len()
         );
     }
+}
+
+#[test]
+fn documents_that_were_refused_unnamed_are_told_and_counted_once() {
+    let mut world = World::new();
+    world.record(3);
+    let mut line = world.line(10);
+    let rejected = Some(Rejected { count: 2, reason: "too old".to_string() });
+    world.answer(Ok(Sent { rejected, ..Sent::default() }));
+    world.deaf.store(true, Ordering::Relaxed);
+    assert!(matches!(line.turn(NOW), Turn::Wait(_)));
+    assert_eq!((world.status().cursor, world.status().rejected), (1, 0));
+    world.told();
+    world.deaf.store(false, Ordering::Relaxed);
+    line.turn(NOW);
+    let notice = Notice::Rejected { count: 2, first: 1, last: 3, reason: "too old".to_string() };
+    assert_eq!(world.told(), [notice]);
+    assert_eq!((world.status().cursor, world.status().rejected, world.status().acked), (4, 2, 1));
+    assert_eq!(world.given(), [[1, 2, 3]]);
+}
+
+#[test]
+fn a_receiver_can_ask_for_time() {
+    let mut world = World::new();
+    world.record(1);
+    let mut line = world.line(10);
+    world.answer(Err(SendError::Later("429".to_string(), Duration::from_secs(77))));
+    assert_eq!(line.turn(NOW), Turn::Wait(Duration::from_secs(77)));
+    assert_eq!((world.status().state, world.status().retried), (State::Retrying, 1));
+    // A short time does not shorten our own patience.
+    world.answer(Err(SendError::Later("429".to_string(), Duration::ZERO)));
+    assert!(matches!(line.turn(NOW), Turn::Wait(wait) if wait > Duration::ZERO));
 }

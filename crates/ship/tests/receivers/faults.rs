@@ -38,6 +38,8 @@ fn elastic(url: &str, tls: TlsSettings) -> Target {
     let http = HttpSettings {
         urls: vec![Url::parse(url).unwrap()],
         auth: HttpAuth::None,
+        headers: Vec::new(),
+        secret_headers: Vec::new(),
         tls,
         gzip: false,
         patience: Duration::from_secs(1),

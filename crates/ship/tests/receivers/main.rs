@@ -5,7 +5,10 @@
 
 mod faults;
 mod harness;
+mod inbox;
 mod logstash;
 mod opensearch;
+mod otlp;
 mod proxy;
 mod rsyslog;
+mod webhook;

@@ -84,6 +84,8 @@ fn settings(ports: &[u16], stream: &str) -> ElasticSettings {
     let http = HttpSettings {
         urls: ports.iter().map(url).collect(),
         auth: HttpAuth::None,
+        headers: Vec::new(),
+        secret_headers: Vec::new(),
         tls: TlsSettings::default(),
         gzip: true,
         patience: Duration::from_secs(30),
@@ -129,6 +131,7 @@ fn it_is_set_up_and_tested(node: &Node) {
     probe(&Target::Elastic(Box::new(settings)), dir.path(), &mut told);
     assert_eq!(told.len(), 5, "{told:?}");
     assert!(told.iter().all(|step| step.outcome.is_ok()), "{told:?}");
+    assert_eq!(node.numbers("logs-purser.exec-test"), once_each(1), "the canary is not there");
     let mut told = Vec::new();
     probe(&Target::Elastic(Box::new(self::settings(&[free_port()], "logs-x"))), dir.path(), &mut told);
     assert!(told.last().unwrap().outcome.as_ref().unwrap_err().contains("Connection refused"), "{told:?}");

@@ -5,7 +5,11 @@
 use super::super::check::{self, Fault};
 use super::{Tls, check_tls};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+
+/// Words in the names of headers whose values are secrets: those are read from files.
+const SECRET_WORDS: [&str; 7] = ["auth", "token", "secret", "password", "api-key", "apikey", "cookie"];
 
 /// Where a secret is read: exactly one of the three.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,6 +135,12 @@ pub struct Http {
     /// Who we are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// Headers of every request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The same with files that hold the values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub header_files: BTreeMap<String, PathBuf>,
     /// Certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -142,7 +152,15 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { urls: Vec::new(), auth: None, tls: None, gzip: true, timeout_secs: 60 }
+        Http {
+            urls: Vec::new(),
+            auth: None,
+            headers: BTreeMap::new(),
+            header_files: BTreeMap::new(),
+            tls: None,
+            gzip: true,
+            timeout_secs: 60,
+        }
     }
 }
 
@@ -161,7 +179,40 @@ impl Http {
         if let Some(auth) = &self.auth {
             auth.check(&at("auth"))?;
         }
+        self.check_headers(at)?;
         self.tls.as_ref().map_or(Ok(()), |tls| check_tls(at, tls))
+    }
+
+    fn check_headers(&self, at: &dyn Fn(&str) -> String) -> Result<(), Fault> {
+        let plain = self.headers.iter().map(|(name, value)| ("headers", name, value.as_str()));
+        let files = self.header_files.keys().map(|name| ("header_files", name, ""));
+        let mut seen = BTreeSet::new();
+        for (key, name, value) in plain.chain(files) {
+            let at = at(&format!("{key}.{name}"));
+            if let Err(message) = ship::HttpSettings::check_header(name, value) {
+                return check::fault(at, message);
+            }
+            let lower = name.to_ascii_lowercase();
+            if key == "headers" && SECRET_WORDS.iter().any(|word| lower.contains(word)) {
+                let message =
+                    format!("{name} looks like a secret; write it into a file and name that in header_files");
+                return check::fault(at, message);
+            }
+            if !seen.insert(lower) {
+                return check::fault(at, format!("there are two headers {name}"));
+            }
+        }
+        check::list(&at("headers"), seen.len())?;
+        if self.auth.is_some() && seen.contains("authorization") {
+            return check::fault(
+                at("auth"),
+                "auth writes the header authorization, too; leave one of both out",
+            );
+        }
+        for (name, path) in &self.header_files {
+            check::absolute(&at(&format!("header_files.{name}")), path)?;
+        }
+        Ok(())
     }
 }
 
