@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use crate::http::{self, Body};
 use crate::identity::is_full_id;
 use crate::info::{Info, Raw};
+use crate::logs::Output;
 use crate::{LookupError, Runtime};
 
 /// The longest description of one container.
@@ -54,6 +55,27 @@ struct Config {
     labels: Option<BTreeMap<String, String>>,
 }
 
+/// Where the output goes, as `/containers/ID/json` tells it.
+#[derive(Deserialize)]
+struct OutputOf {
+    #[serde(rename = "LogPath", default)]
+    path: String,
+    #[serde(rename = "HostConfig")]
+    host: HostConfig,
+}
+
+#[derive(Deserialize)]
+struct HostConfig {
+    #[serde(rename = "LogConfig")]
+    log: LogConfig,
+}
+
+#[derive(Deserialize)]
+struct LogConfig {
+    #[serde(rename = "Type", default)]
+    driver: String,
+}
+
 #[derive(Deserialize)]
 struct Listed {
     #[serde(rename = "Id")]
@@ -89,6 +111,28 @@ struct Actor {
 impl Api {
     /// The container with this full id; `None` when the runtime does not know it.
     pub(crate) fn inspect(&self, id: &str) -> Result<Option<Info>, LookupError> {
+        let Some(text) = self.description(id)? else { return Ok(None) };
+        described(&text, self.runtime).filter(|info| info.id == id).map(Some).ok_or_else(|| {
+            LookupError::Garbage { socket: self.socket.clone(), what: "no description of that container" }
+        })
+    }
+
+    /// Where the output of the container with this full id goes; `None` when it is gone, or was never
+    /// started and has no file yet.
+    pub(crate) fn output(&self, id: &str) -> Result<Option<Output>, LookupError> {
+        let Some(text) = self.description(id)? else { return Ok(None) };
+        let found: OutputOf = serde_json::from_slice(&text).map_err(|_| LookupError::Garbage {
+            socket: self.socket.clone(),
+            what: "no log driver of that container",
+        })?;
+        Ok(match found.host.log.driver.as_str() {
+            "json-file" if found.path.starts_with('/') => Some(Output::JsonFile(found.path.into())),
+            "json-file" => None,
+            driver => Some(Output::Driver(driver.to_owned())),
+        })
+    }
+
+    fn description(&self, id: &str) -> Result<Option<Vec<u8>>, LookupError> {
         if !is_full_id(id) {
             return Ok(None);
         }
@@ -104,10 +148,7 @@ impl Api {
             404 => return Ok(None),
             status => return Err(LookupError::Refused { socket: self.socket.clone(), status }),
         }
-        let text = response.body.all()?;
-        described(&text, self.runtime).filter(|info| info.id == id).map(Some).ok_or_else(|| {
-            LookupError::Garbage { socket: self.socket.clone(), what: "no description of that container" }
-        })
+        response.body.all().map(Some)
     }
 
     /// All containers, one after the other.

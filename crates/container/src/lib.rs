@@ -3,7 +3,8 @@
 //!
 //! [`identify`] is pure: it turns a cgroup path, as the kernel told it, into a container id.
 //! [`Directory`] asks the runtimes for the name, image, labels and pod of such an id, on threads of
-//! its own: it never blocks the one who asks, and never changes anything in a runtime.
+//! its own: it never blocks the one who asks, and never changes anything in a runtime. [`Logs`] tells
+//! where Docker keeps what containers print, and waits for the answer.
 
 mod api;
 mod cgroup;
@@ -19,6 +20,7 @@ mod identity;
 mod info;
 mod lane;
 mod listen;
+mod logs;
 mod oci;
 mod recent;
 mod socket;
@@ -32,4 +34,5 @@ pub use directory::{Directory, Resolved};
 pub use error::LookupError;
 pub use identity::{Cgroup, Identity, Runtime, UnknownRuntime, identify};
 pub use info::{Info, Pod};
+pub use logs::{Logged, Logs, Output};
 pub use sources::Sources;

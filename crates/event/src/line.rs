@@ -56,4 +56,6 @@ pub mod line_flags {
     pub const STDOUT: u32 = 1 << 4;
     /// Written to the container's standard error.
     pub const STDERR: u32 = 1 << 5;
+    /// It is not in the format in which runtimes keep what containers print.
+    pub const UNWRAPPED: u32 = 1 << 6;
 }

@@ -47,7 +47,7 @@ impl Copies {
         }
     }
 
-    /// `open`: the other files of the same root, with their sizes.
+    /// `open`: the other files of the same root.
     pub(crate) fn judge<'a>(
         &mut self,
         tail: &Tail,
@@ -68,14 +68,17 @@ impl Copies {
         }
         let head = head_print(file, size).ok().flatten();
         let is_alike = |other: &Tail| {
-            let Some(of) = other.file.as_ref().filter(|_| other.next > 0) else { return false };
-            if !is_copy_name(&tail.path, &other.path, other.next.min(size)) {
+            if other.next == 0 || !is_copy_name(&tail.path, &other.path, other.next.min(size)) {
                 return false;
             }
             // Most files differ in what is known of both; only otherwise the other one is read.
             if size >= FINGERPRINT_BYTES && other.next >= FINGERPRINT_BYTES {
                 return head == Some(other.fingerprint());
             }
+            let Some(of) = other.file.as_ref() else {
+                // Of one that is closed only the hash is known: too little of a copy is waited for.
+                return size < other.next || starts_alike(file, other.next, other.fingerprint());
+            };
             let is_shorter = of.metadata().is_ok_and(|of| size <= of.len());
             is_shorter && head_print(of, size).is_ok_and(|found| found.is_some() && found == head)
         };

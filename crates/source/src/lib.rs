@@ -10,6 +10,7 @@
 
 mod copies;
 mod error;
+mod format;
 mod glob;
 mod json;
 mod lines;
@@ -19,16 +20,19 @@ mod positions;
 mod reader;
 mod runner;
 mod settings;
+mod status;
 mod tail;
 
 pub use error::Error;
+pub use format::{Format, Wrapped};
 pub use glob::{FILES_LIMIT, PathGlob};
 pub use json::Json;
 pub use lines::{Encoding, LineDecoder, RawLine};
 pub use multiline::{Multiline, Side, pattern};
 pub use open::root_of;
 pub use positions::{FINGERPRINT_BYTES, POSITIONS_LIMIT, Position, Positions};
-pub use reader::{BATCH_BYTES, Batch, Reader, Root, Roots, Status};
+pub use reader::{BATCH_BYTES, Batch, Containers, Log, Reader, Root, Roots};
 pub use runner::{Edit, Runner, Start, Stopping};
 pub use settings::{From, Settings};
+pub use status::{FileState, Status, Unread};
 pub use tail::Entry;

@@ -53,8 +53,9 @@ pub(crate) struct Piece {
     pub(crate) lines: usize,
     pub(crate) json: String,
     pub(crate) error: String,
-    /// The bits of the stream.
-    pub(crate) stream: u32,
+    /// Bits of [`event::line_flags`] that are known from the start, such as the output.
+    pub(crate) flags: u32,
+    pub(crate) written_ns: u64,
 }
 
 /// Joins the lines of one file.
@@ -66,6 +67,11 @@ pub(crate) struct Joiner {
 impl Joiner {
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_none()
+    }
+
+    /// Whether it holds a line with other bits, such as of another output.
+    pub(crate) fn holds_other(&self, flags: u32) -> bool {
+        self.open.as_ref().is_some_and(|open| open.flags != flags)
     }
 
     pub(crate) fn held_bytes(&self) -> usize {

@@ -5,10 +5,12 @@
 
 use crate::copies::Copies;
 use crate::error::Error;
-use crate::glob::{matches, names_container};
+use crate::format::Format;
+use crate::glob::{PathGlob, matches, names_container};
 use crate::open::{Found, host_root, look};
 use crate::positions::{Position, Positions};
 use crate::settings::{From, Settings};
+use crate::status::{FileState, Status, Unread};
 use crate::tail::{Entry, Tail, Turn, size_of};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +27,9 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Files by device and inode.
 type Keys = Vec<(u64, u64)>;
+/// A path that a pattern leads to: the number of its root, the path, the inode its directory tells where
+/// it does, and what the file holds.
+type FoundPath = (usize, Vec<u8>, Option<u64>, Format);
 
 /// A container whose files may be read.
 #[derive(Debug)]
@@ -33,12 +38,34 @@ pub struct Root {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// Its root directory, as its processes see it.
-    pub root: OwnedFd,
+    /// Its root directory, as its processes see it; without it the host's.
+    pub root: Option<OwnedFd>,
+    /// Where its runtime keeps what it prints, as seen from that root.
+    pub logs: Vec<Log>,
 }
 
-/// Finds the containers with a name that some pattern fits; asked at each scan.
-pub type Roots = Box<dyn FnMut() -> Vec<Root> + Send>;
+/// Files with what a container prints.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The file, and those it was rotated to.
+    pub paths: PathGlob,
+    /// How they hold its lines.
+    pub format: Format,
+}
+
+/// What is known of containers.
+#[derive(Debug, Default)]
+pub struct Containers {
+    /// Those that may be read.
+    pub roots: Vec<Root>,
+    /// Those whose output cannot be read.
+    pub unread: Vec<Unread>,
+    /// Why not all could be found.
+    pub error: Option<String>,
+}
+
+/// Finds the containers that may be read; asked at each scan.
+pub type Roots = Box<dyn FnMut() -> Containers + Send>;
 
 /// Lines in the order in which they were read; of one file none is left out.
 #[derive(Debug, Default)]
@@ -47,23 +74,6 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// About how many bytes they take.
     pub bytes: usize,
-}
-
-/// What a source has done and has trouble with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Files known.
-    pub files: usize,
-    /// Files held open.
-    pub open: usize,
-    /// Lines handed over since the start.
-    pub lines: u64,
-    /// Those of them whose text was cut.
-    pub cut: u64,
-    /// Files that were written anew.
-    pub truncated: u64,
-    /// The last trouble, and the file.
-    pub error: Option<String>,
 }
 
 /// The files of one source.
@@ -129,7 +139,15 @@ impl Reader {
     /// What it has done so far.
     pub fn status(&self) -> Status {
         let open = self.tails.values().filter(|tail| tail.file.is_some()).count();
-        Status { files: self.tails.len(), open, ..self.status.clone() }
+        let lag_bytes = self.tails.values().map(Tail::lag).sum();
+        Status { files: self.tails.len(), open, lag_bytes, ..self.status.clone() }
+    }
+
+    /// Its files, those with the most bytes left first, at most `limit`.
+    pub fn files(&self, limit: usize) -> Vec<FileState> {
+        let mut tails: Vec<&Tail> = self.tails.values().collect();
+        tails.sort_unstable_by(|a, b| b.lag().cmp(&a.lag()).then_with(|| a.path.cmp(&b.path)));
+        tails.into_iter().take(limit).map(Tail::state).collect()
     }
 
     /// Committed positions, to be saved, and whether that must be now: nothing is read before
@@ -170,6 +188,11 @@ impl Reader {
     /// What was committed, for the one who goes on with other settings.
     pub fn into_positions(self) -> Positions {
         self.committed
+    }
+
+    /// Has the next call look for new files.
+    pub fn look_now(&mut self, now: Instant) {
+        self.scan_at = self.scan_at.min(now);
     }
 
     /// When there is something to do next.
@@ -233,7 +256,7 @@ impl Reader {
             if held > HELD_LIMIT {
                 held = held.saturating_sub(tail.held_bytes(self.settings.max_line_bytes));
                 if let Err(error) = tail.let_go(&self.settings, &mut batch.entries) {
-                    self.status.error = Some(told(&tail.path, &error));
+                    self.status.trouble(told(&tail.path, &error));
                 }
             }
             if tail.moved {
@@ -262,7 +285,7 @@ impl Reader {
             Ok(Turn::Close) => tail.close(),
             Ok(Turn::Removed) => {
                 if let Err(error) = tail.finish(&self.settings, out) {
-                    self.status.error = Some(told(&tail.path, &error));
+                    self.status.trouble(told(&tail.path, &error));
                 }
                 self.remove(key);
             }
@@ -276,7 +299,7 @@ impl Reader {
                 self.barrier = true;
             }
             Err(error) => {
-                self.status.error = Some(told(&tail.path, &error));
+                self.status.trouble(told(&tail.path, &error));
                 tail.close();
             }
         }
@@ -302,34 +325,36 @@ impl Reader {
         self.scanned_at = Some(now);
         let first = self.scan == 1;
         self.count_open();
-        let roots = match self.settings.paths.iter().any(|path| path.container.is_some()) {
-            true => (self.roots)(),
-            false => Vec::new(),
-        };
+        let containers = (self.roots)();
+        if let Some(error) = containers.error {
+            self.status.trouble(error);
+        }
+        self.status.unread = containers.unread;
+        let roots = containers.roots;
         let host = match host_root() {
             Ok(host) => host,
-            Err(error) => return self.status.error = Some(error.to_string()),
+            Err(error) => return self.status.trouble(error.to_string()),
         };
         let found = self.find(&host, &roots);
         let place = |index: usize| match index.checked_sub(1).and_then(|index| roots.get(index)) {
-            Some(root) => (root.id.as_str(), root.root.as_fd()),
+            Some(root) => (root.id.as_str(), root.root.as_ref().unwrap_or(&host).as_fd()),
             None => ("", host.as_fd()),
         };
         let mut fresh = Vec::new();
-        for (index, path, inode) in found {
+        for (index, path, inode, format) in found {
             let (container, root) = place(index);
             if self.is_excluded(&path) || self.is_seen(container, &path, inode) {
                 continue;
             }
             match look(root, &path, self.settings.symlinks) {
                 Ok(found) if found.is_regular() => {
-                    if let Some(unknown) = self.meet(container, path, found, now) {
+                    if let Some(unknown) = self.meet(container, path, format, found, now) {
                         fresh.push((index, unknown));
                     }
                 }
                 Ok(_) => {}
                 Err(error) if error.is_absent() => {}
-                Err(error) => self.status.error = Some(told(&path, &error)),
+                Err(error) => self.status.trouble(told(&path, &error)),
             }
         }
         // Files that went on under a name no pattern leads to, while nobody looked.
@@ -350,31 +375,39 @@ impl Reader {
             }
             let path = tail.path.clone();
             if let Err(error) = self.begin(tail, &found, first, wall_ns, now) {
-                self.status.error = Some(told(&path, &error));
+                self.status.trouble(told(&path, &error));
             }
         }
         self.forget_missing();
     }
 
     /// Every path that a pattern leads to, with the number of its root: 0 is the host.
-    fn find(&mut self, host: &OwnedFd, roots: &[Root]) -> Vec<(usize, Vec<u8>, Option<u64>)> {
+    fn find(&mut self, host: &OwnedFd, roots: &[Root]) -> Vec<FoundPath> {
         let mut found = Vec::new();
+        let status = &mut self.status;
+        let mut walk = |glob: &PathGlob, index: usize, root: &OwnedFd, format: Format| match glob
+            .walk(root.as_fd(), &mut |path, inode| found.push((index, path, inode, format)))
+        {
+            Ok(false) => {}
+            Ok(true) => status.trouble("too many files: some are left out".to_string()),
+            Err(error) => status.trouble(error.to_string()),
+        };
         for glob in &self.settings.paths {
-            let others = roots.iter().map(|root| (Some(&root.name), &root.root));
+            let others = roots.iter().map(|root| (Some(&root.name), root.root.as_ref().unwrap_or(host)));
             for (index, (name, root)) in std::iter::once((None, host)).chain(others).enumerate() {
                 let meant = match (&glob.container, name) {
                     (None, None) => true,
                     (Some(pattern), Some(name)) => names_container(pattern, name),
                     _ => false,
                 };
-                if !meant {
-                    continue;
+                if meant {
+                    walk(glob, index, root, Format::Plain);
                 }
-                match glob.walk(root.as_fd(), &mut |path, inode| found.push((index, path, inode))) {
-                    Ok(false) => {}
-                    Ok(true) => self.status.error = Some("too many files: some are left out".to_string()),
-                    Err(error) => self.status.error = Some(error.to_string()),
-                }
+            }
+        }
+        for (index, root) in roots.iter().enumerate() {
+            for log in &root.logs {
+                walk(&log.paths, index + 1, root.root.as_ref().unwrap_or(host), log.format);
             }
         }
         found
@@ -396,10 +429,17 @@ impl Reader {
     }
 
     /// A file that is known is renamed or opened again; one that is not is given back.
-    fn meet(&mut self, container: &str, path: Vec<u8>, found: Found, now: Instant) -> Option<Tail> {
+    fn meet(
+        &mut self,
+        container: &str,
+        path: Vec<u8>,
+        format: Format,
+        found: Found,
+        now: Instant,
+    ) -> Option<Tail> {
         let key = (found.stat.st_dev, found.stat.st_ino);
         let Some(tail) = self.tails.get_mut(&key) else {
-            let fresh = Tail::new(&found.stat, container, path, now);
+            let fresh = Tail::new(&found.stat, container, path, format, now);
             return Some(fresh);
         };
         // Two names of one file, or the name it has now.
@@ -411,6 +451,14 @@ impl Reader {
         if tail.file.is_some() || tail.is_unchanged(&found.stat) {
             return None;
         }
+        if size_of(&found.stat) < tail.next {
+            // Written anew while it was closed. A copy of what it was may be met in this very scan, and
+            // must be known for one before there is room to open the file.
+            let ghost = tail.truncate(&self.settings, &mut Vec::new());
+            self.status.truncated += 1;
+            self.copies.remember(ghost);
+            self.barrier = true;
+        }
         let (next, print) = (tail.next, tail.fingerprint());
         if !self.make_room() {
             self.scan_at = now + SCAN_PAUSE;
@@ -420,7 +468,7 @@ impl Reader {
         let resumed = found.open().and_then(|file| tail.resume(file, next, print));
         match resumed {
             Ok(_) => tail.check_at = now,
-            Err(error) => self.status.error = Some(told(&tail.path, &error)),
+            Err(error) => self.status.trouble(told(&tail.path, &error)),
         }
         None
     }
@@ -514,13 +562,13 @@ impl Reader {
         }
         for ((container, dir), keys) in wanted {
             let place = match container.as_str() {
-                "" => Some((0, host)),
-                id => roots
-                    .iter()
-                    .position(|root| root.id == id)
-                    .and_then(|index| Some((index + 1, roots.get(index)?.root.as_fd()))),
+                "" => Some((0, host, Format::Plain)),
+                id => roots.iter().enumerate().find(|(_, root)| root.id == id).map(|(index, found)| {
+                    let root = found.root.as_ref().map_or(host, AsFd::as_fd);
+                    (index + 1, root, found.logs.first().map(|log| log.format).unwrap_or_default())
+                }),
             };
-            let Some((index, root)) = place else { continue };
+            let Some((index, root, format)) = place else { continue };
             let Ok(entries) = look(root, &dir, true).and_then(|found| found.entries()) else { continue };
             for (name, inode) in entries {
                 if !keys.iter().any(|key| key.1 == inode) {
@@ -535,7 +583,7 @@ impl Reader {
                         && print.is_ok_and(|print| print == Some(position.fingerprint))
                 });
                 if found.is_regular() && same && met.insert(key) {
-                    fresh.push((index, Tail::new(&found.stat, &container, path, now)));
+                    fresh.push((index, Tail::new(&found.stat, &container, path, format, now)));
                 }
             }
         }

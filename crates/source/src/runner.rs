@@ -3,8 +3,9 @@
 //! It waits for the one who takes its batches; nobody waits for it.
 
 use crate::positions::Positions;
-use crate::reader::{Batch, Reader, Roots, Status};
+use crate::reader::{Batch, Reader, Roots};
 use crate::settings::Settings;
+use crate::status::{FileState, Status};
 use crate::tail::Entry;
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ const BATCHES_LIMIT: usize = 4;
 const NAP: Duration = Duration::from_millis(100);
 /// Sleep while the store takes nothing.
 const FULL_NAP: Duration = Duration::from_millis(5);
+/// Time between two lists of files for [`Runner::files`], and most files in one.
+const LIST_EVERY: Duration = Duration::from_secs(1);
+const LIST_LIMIT: usize = 1_000;
 /// Time between two summaries of positions.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
 
@@ -60,7 +64,9 @@ pub struct Runner {
     batches: Receiver<Batch>,
     committed: Sender<u64>,
     stop: Arc<AtomicBool>,
+    look: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
+    files: Arc<Mutex<Vec<FileState>>>,
     thread: JoinHandle<Positions>,
 }
 
@@ -73,9 +79,18 @@ impl Runner {
         let (sender, batches) = sync_channel(BATCHES_LIMIT);
         let (committed, acknowledged) = channel();
         let (stop, status) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Status::default())));
-        let work = Work { sender, acknowledged, stop: Arc::clone(&stop), status: Arc::clone(&status) };
+        let look = Arc::new(AtomicBool::new(false));
+        let work = Work {
+            sender,
+            acknowledged,
+            stop: Arc::clone(&stop),
+            look: Arc::clone(&look),
+            status: Arc::clone(&status),
+            files: Arc::default(),
+        };
+        let files = Arc::clone(&work.files);
         let thread = std::thread::Builder::new().name(name.to_string()).spawn(move || work.run(start))?;
-        Ok(Runner { batches, committed, stop, status, thread })
+        Ok(Runner { batches, committed, stop, look, status, files, thread })
     }
 
     /// The next batch, if one is there.
@@ -90,9 +105,19 @@ impl Runner {
         self.committed.send(sequence).unwrap_or_default();
     }
 
+    /// Has it look for new files soon.
+    pub fn look_now(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
     /// What it does.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its files as of a second ago, those with the most bytes left first, at most 1,000.
+    pub fn files(&self) -> Vec<FileState> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the thread to end. Batches not taken yet are read again by the next one.
@@ -124,7 +149,9 @@ struct Work {
     sender: SyncSender<Batch>,
     acknowledged: Receiver<u64>,
     stop: Arc<AtomicBool>,
+    look: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
+    files: Arc<Mutex<Vec<FileState>>>,
 }
 
 impl Work {
@@ -132,12 +159,16 @@ impl Work {
         let positions = (start.positions)();
         let mut reader = Reader::new(start.settings, start.roots, positions, Instant::now());
         let mut saved_at = Instant::now();
+        let mut listed_at: Option<Instant> = None;
         let mut waiting = None;
         while !self.stop.load(Ordering::Relaxed) {
             while let Ok(sequence) = self.acknowledged.try_recv() {
                 reader.acknowledge(sequence);
             }
             self.save(&mut reader, &start.dir, &mut saved_at);
+            if self.look.swap(false, Ordering::Relaxed) {
+                reader.look_now(Instant::now());
+            }
             let batch = match waiting.take() {
                 Some(batch) => batch,
                 None if reader.unacknowledged() < BATCHES_LIMIT => {
@@ -148,6 +179,10 @@ impl Work {
                 None => Batch::default(),
             };
             self.tell(&reader);
+            if listed_at.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+                listed_at = Some(Instant::now());
+                *self.files.lock().unwrap_or_else(PoisonError::into_inner) = reader.files(LIST_LIMIT);
+            }
             if batch.entries.is_empty() {
                 self.sleep(&mut reader);
                 continue;

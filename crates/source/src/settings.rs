@@ -23,6 +23,8 @@ pub struct Settings {
     pub encoding: Encoding,
     /// Most bytes of a line, and of the lines that are joined.
     pub max_line_bytes: usize,
+    /// Which outputs of containers are taken, as bits of [`event::line_flags`]; 0 for all.
+    pub streams: u32,
     /// How lines are joined, if they are.
     pub multiline: Option<Multiline>,
     /// What lines of JSON become.
@@ -64,6 +66,7 @@ impl Settings {
             from: From::Start,
             encoding: Encoding::Utf8,
             max_line_bytes: 1 << 20,
+            streams: 0,
             multiline: None,
             json: None,
             scan_every: Duration::from_secs(2),

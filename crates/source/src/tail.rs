@@ -2,11 +2,13 @@
 //! One log file: reads what is new, makes lines of it, and sees when it was written anew.
 
 use crate::error::Error;
+use crate::format::{Format, WRAPPED_LIMIT, Weaver};
 use crate::json;
-use crate::lines::{LineDecoder, RawLine};
+use crate::lines::{Encoding, LineDecoder, RawLine};
 use crate::multiline::{Joiner, Piece};
 use crate::positions::{FINGERPRINT_BYTES, Position, fingerprint};
 use crate::settings::Settings;
+use crate::status::FileState;
 use event::{FileKey, Line, line_flags};
 use rustix::fs::Stat;
 use std::fs::File;
@@ -19,6 +21,8 @@ pub(crate) const READ_BYTES: usize = 256 << 10;
 const LAST_BYTES: usize = 64;
 /// Shortest and longest time between looks at a file without news.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Time after which the rest of a line that comes in parts is not waited for.
+const PART_WAIT: Duration = Duration::from_secs(5);
 /// A byte order mark, as UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -78,9 +82,11 @@ pub(crate) struct Tail {
     last: Vec<u8>,
     /// Up to where bytes were taken.
     read: u64,
+    format: Format,
     decoder: Option<LineDecoder>,
+    weaver: Weaver,
     joiner: Joiner,
-    /// When the joined lines were last added to.
+    /// When the lines that are held were last added to.
     joined_at: Instant,
     size: u64,
     ctime: (i64, i64),
@@ -100,7 +106,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(crate) fn new(stat: &Stat, container: &str, path: Vec<u8>, now: Instant) -> Tail {
+    pub(crate) fn new(stat: &Stat, container: &str, path: Vec<u8>, format: Format, now: Instant) -> Tail {
         Tail {
             key: (stat.st_dev, stat.st_ino),
             container: container.to_string(),
@@ -110,7 +116,9 @@ impl Tail {
             fingerprint: 0,
             last: Vec::new(),
             read: 0,
+            format,
             decoder: None,
+            weaver: Weaver::default(),
             joiner: Joiner::default(),
             joined_at: now,
             size: 0,
@@ -155,6 +163,23 @@ impl Tail {
         }
     }
 
+    /// Bytes that were not read yet, as of the last look.
+    pub(crate) fn lag(&self) -> u64 {
+        self.size.saturating_sub(self.next)
+    }
+
+    pub(crate) fn state(&self) -> FileState {
+        FileState {
+            container: self.container.clone(),
+            path: event::document::text(&self.path),
+            inode: self.key.1,
+            position: self.next,
+            size: self.size,
+            lag_bytes: self.lag(),
+            open: self.file.is_some(),
+        }
+    }
+
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
@@ -171,7 +196,9 @@ impl Tail {
     /// Bytes held that belong to no complete line.
     pub(crate) fn held_bytes(&self, limit: usize) -> usize {
         let pending = self.decoder.as_ref().map_or(0, LineDecoder::pending_bytes);
-        usize::try_from(pending).unwrap_or(usize::MAX).min(limit) + self.joiner.held_bytes()
+        usize::try_from(pending).unwrap_or(usize::MAX).min(limit)
+            + self.weaver.held_bytes()
+            + self.joiner.held_bytes()
     }
 
     /// Whether a look at a directory entry shows nothing that is not known.
@@ -203,6 +230,7 @@ impl Tail {
     /// Gives the memory of incomplete lines back; they are read again.
     pub(crate) fn forget(&mut self) {
         self.decoder = None;
+        self.weaver = Weaver::default();
         self.joiner = Joiner::default();
         self.read = self.next;
     }
@@ -273,10 +301,12 @@ impl Tail {
         unlinked: bool,
         out: &mut Vec<Entry>,
     ) -> Result<Turn, Error> {
-        if let Some(how) = &settings.multiline
-            && !self.joiner.is_empty()
-            && now.saturating_duration_since(self.joined_at) >= how.timeout
-        {
+        let patience = match &settings.multiline {
+            Some(how) if self.weaver.is_empty() => how.timeout,
+            Some(how) => how.timeout.max(PART_WAIT),
+            None => PART_WAIT,
+        };
+        if self.holds_lines() && now.saturating_duration_since(self.joined_at) >= patience {
             self.flush(settings, out);
             self.print_entries(out)?;
         }
@@ -287,7 +317,11 @@ impl Tail {
         }
         let silent = now.saturating_duration_since(self.active_at) >= settings.close_inactive;
         let close = silent || settings.close_eof || (settings.close_renamed && self.renamed);
-        Ok(if close && self.joiner.is_empty() { Turn::Close } else { Turn::Idle })
+        Ok(if close && !self.holds_lines() { Turn::Close } else { Turn::Idle })
+    }
+
+    fn holds_lines(&self) -> bool {
+        !self.joiner.is_empty() || !self.weaver.is_empty()
     }
 
     fn take_bytes(
@@ -299,10 +333,10 @@ impl Tail {
     ) -> Result<(), Error> {
         let before = self.next;
         let start = self.read;
-        let mut decoder = self
-            .decoder
-            .take()
-            .unwrap_or_else(|| LineDecoder::new(settings.encoding, settings.max_line_bytes));
+        let mut decoder = self.decoder.take().unwrap_or_else(|| match self.format {
+            Format::Plain => LineDecoder::new(settings.encoding, settings.max_line_bytes),
+            _ => LineDecoder::new(Encoding::Utf8, settings.max_line_bytes.max(WRAPPED_LIMIT)),
+        });
         let mut lines = 0;
         decoder.push(bytes, &mut |raw| {
             lines += 1;
@@ -349,8 +383,14 @@ impl Tail {
         Ok(())
     }
 
-    /// One line of the file: JSON, joining, and on.
+    /// One line of the file: what is around it, JSON, joining, and on.
     fn take(&mut self, settings: &Settings, raw: RawLine, out: &mut Vec<Entry>) {
+        if self.format != Format::Plain {
+            for piece in self.weaver.push(self.format, raw, settings.max_line_bytes) {
+                self.take_piece(settings, piece, out);
+            }
+            return;
+        }
         let mut piece =
             Piece { text: raw.text, bytes: raw.bytes, cut: raw.cut, lines: 1, ..Piece::default() };
         if self.next == 0
@@ -359,37 +399,52 @@ impl Tail {
         {
             piece.text = rest.to_vec();
         }
+        self.take_piece(settings, piece, out);
+    }
+
+    fn take_piece(&mut self, settings: &Settings, mut piece: Piece, out: &mut Vec<Entry>) {
         if let Some(how) = &settings.json
             && !piece.text.is_empty()
+            && piece.error.is_empty()
         {
             let decoded = json::decode(how, &piece.text);
             piece.json = decoded.fields;
             piece.error = decoded.error;
             piece.text = decoded.text.unwrap_or(piece.text);
         }
-        let done = match &settings.multiline {
-            Some(how) => self.joiner.push(how, settings.max_line_bytes, piece),
-            None => Some(piece),
-        };
-        if let Some(piece) = done {
+        let Some(how) = &settings.multiline else { return self.hand_over(settings, piece, out) };
+        // Lines of two outputs never belong together.
+        if self.joiner.holds_other(piece.flags) {
+            self.flush_joined(settings, out);
+        }
+        if let Some(piece) = self.joiner.push(how, settings.max_line_bytes, piece) {
             self.hand_over(settings, piece, out);
         }
     }
 
     pub(crate) fn flush(&mut self, settings: &Settings, out: &mut Vec<Entry>) {
+        for piece in self.weaver.flush() {
+            self.take_piece(settings, piece, out);
+        }
+        self.flush_joined(settings, out);
+    }
+
+    fn flush_joined(&mut self, settings: &Settings, out: &mut Vec<Entry>) {
         if let Some(piece) = self.joiner.flush() {
             self.hand_over(settings, piece, out);
         }
     }
 
-    /// Empty lines only move the place.
+    /// Empty lines, and those of outputs that nobody wants, only move the place.
     fn hand_over(&mut self, settings: &Settings, piece: Piece, out: &mut Vec<Entry>) {
         let offset = self.next;
         self.next += piece.bytes;
-        if piece.text.is_empty() && piece.json.is_empty() && piece.error.is_empty() {
+        let outputs = piece.flags & (line_flags::STDOUT | line_flags::STDERR);
+        let unwanted = settings.streams != 0 && outputs != 0 && outputs & settings.streams == 0;
+        if unwanted || (piece.text.is_empty() && piece.json.is_empty() && piece.error.is_empty()) {
             return;
         }
-        let mut flags = piece.stream;
+        let mut flags = piece.flags;
         let mut set = |wanted: bool, bit| flags |= if wanted { bit } else { 0 };
         set(piece.cut, line_flags::CUT);
         set(piece.lines > 1, line_flags::MULTILINE);
@@ -412,7 +467,7 @@ impl Tail {
                 json: piece.json,
                 error: piece.error,
                 flags,
-                written_ns: 0,
+                written_ns: piece.written_ns,
                 redacted: 0,
             },
         });

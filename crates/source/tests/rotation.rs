@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its files has failed")]
 
 use event::document;
-use source::{From, PathGlob, Positions, Reader, Settings};
+use source::{Containers, From, PathGlob, Positions, Reader, Settings};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,6 +19,8 @@ struct Rig {
     pattern: String,
     reader: Option<Reader>,
     now: Instant,
+    /// The wall clock, which stands still.
+    wall_ns: u64,
     /// Lines as they were committed: file, offset and text.
     lines: Vec<String>,
     change: fn(&mut Settings),
@@ -36,6 +38,7 @@ impl Rig {
             pattern,
             reader: None,
             now: Instant::now(),
+            wall_ns: 0,
             lines: Vec::new(),
             change,
             learned: Positions::default(),
@@ -60,7 +63,7 @@ impl Rig {
         if !self.learned.is_empty() {
             positions = self.learned.clone();
         }
-        self.reader = Some(Reader::new(settings, Box::new(Vec::new), positions, self.now));
+        self.reader = Some(Reader::new(settings, Box::new(Containers::default), positions, self.now));
     }
 
     /// One step of the loop around the reader.
@@ -71,7 +74,7 @@ impl Rig {
             reader.positions().0.save(&self.dir.path().join("saved")).unwrap();
             reader.saved();
         }
-        let batch = reader.poll(self.now, 0);
+        let batch = reader.poll(self.now, self.wall_ns);
         let count = batch.entries.len();
         for entry in &batch.entries {
             self.lines.push(document::text(&entry.line.message));
@@ -90,6 +93,10 @@ impl Rig {
         while quiet < 80 {
             quiet = if self.step() == 0 { quiet + 1 } else { 0 };
         }
+    }
+
+    fn open(&self) -> usize {
+        self.reader.as_ref().unwrap().status().open
     }
 
     fn kill(&mut self) {
@@ -281,4 +288,121 @@ fn ten_thousand_files_are_read_with_few_of_them_open() {
     rig.kill();
     rig.settle();
     rig.is_each_once(count);
+}
+
+#[test]
+fn a_copy_of_a_file_that_was_closed_for_want_of_room_is_known() {
+    for between in [false, true] {
+        let mut rig = Rig::new("*.log*", |settings| settings.open_limit = 1);
+        let mut written = 0;
+        for rotation in 0..12 {
+            // Shorter and longer than what is compared of a file.
+            for _ in 0..[3, 60][rotation % 2] {
+                append(&rig.log("a.log"), &format!("{}\n", number(written)));
+                written += 1;
+            }
+            rig.settle();
+            append(&rig.log("b.log"), &format!("{}\n", number(written)));
+            written += 1;
+            rig.settle();
+            fs::copy(rig.log("a.log"), rig.log(&format!("a.log.{rotation}"))).unwrap();
+            if between {
+                rig.step();
+            }
+            OpenOptions::new().write(true).open(rig.log("a.log")).unwrap().set_len(0).unwrap();
+            rig.settle();
+            assert!(rig.open() <= 1);
+        }
+        rig.is_each_once(written);
+    }
+}
+
+#[test]
+fn old_files_are_not_begun_with_and_what_comes_after_is_read() {
+    let mut rig = Rig::new("*.log", |settings| settings.ignore_older = Some(Duration::from_secs(3600)));
+    let day = std::time::UNIX_EPOCH + Duration::from_secs(86_400);
+    rig.wall_ns = (86_400 + 7_200) * 1_000_000_000;
+    append(&rig.log("old.log"), "of before\n");
+    File::options().write(true).open(rig.log("old.log")).unwrap().set_modified(day).unwrap();
+    append(&rig.log("new.log"), &format!("{}\n", number(0)));
+    File::options()
+        .write(true)
+        .open(rig.log("new.log"))
+        .unwrap()
+        .set_modified(day + Duration::from_secs(7_000))
+        .unwrap();
+    rig.settle();
+    rig.is_each_once(1);
+    rig.kill();
+    append(&rig.log("old.log"), &format!("{}\n", number(1)));
+    rig.settle();
+    rig.is_each_once(2);
+}
+
+#[test]
+fn a_quiet_file_is_closed_and_opened_again_when_it_grows() {
+    let mut rig = Rig::new("*.log", |settings| settings.close_inactive = Duration::from_secs(30));
+    append(&rig.log("a.log"), &format!("{}\n", number(0)));
+    rig.settle();
+    assert_eq!(rig.open(), 1);
+    rig.now += Duration::from_secs(40);
+    rig.settle();
+    assert_eq!((rig.open(), rig.reader.as_ref().unwrap().status().files), (0, 1));
+    append(&rig.log("a.log"), &format!("{}\n", number(1)));
+    rig.settle();
+    assert_eq!(rig.open(), 1);
+    rig.is_each_once(2);
+}
+
+#[test]
+fn files_are_closed_at_their_end_when_that_is_asked_for() {
+    let mut rig = Rig::new("*.log", |settings| settings.close_eof = true);
+    append(&rig.log("a.log"), &format!("{}\nhalf", number(0)));
+    rig.settle();
+    assert_eq!(rig.open(), 0);
+    // The rest of the line was not forgotten.
+    append(&rig.log("a.log"), &format!(" of it\n{}\n", number(1)));
+    rig.settle();
+    assert_eq!(rig.open(), 0);
+    assert_eq!(rig.lines, [number(0), "half of it".to_string(), number(1)]);
+}
+
+#[test]
+fn a_renamed_file_is_closed_at_its_end_when_that_is_asked_for() {
+    for close in [false, true] {
+        let change: fn(&mut Settings) = if close {
+            |settings| settings.close_renamed = true
+        } else {
+            |settings| settings.close_renamed = false
+        };
+        let mut rig = Rig::new("a.log", change);
+        append(&rig.log("a.log"), &format!("{}\n", number(0)));
+        rig.settle();
+        append(&rig.log("a.log"), &format!("{}\n", number(1)));
+        fs::rename(rig.log("a.log"), rig.log("old")).unwrap();
+        rig.settle();
+        assert_eq!(rig.open(), usize::from(!close), "close_renamed = {close}");
+        rig.is_each_once(2);
+    }
+}
+
+#[test]
+fn a_removed_file_is_followed_further_when_that_is_asked_for() {
+    for (close, count) in [(true, 2), (false, 3)] {
+        let change: fn(&mut Settings) = if close {
+            |settings| settings.close_removed = true
+        } else {
+            |settings| settings.close_removed = false
+        };
+        let mut rig = Rig::new("a.log", change);
+        let mut writer = File::create(rig.log("a.log")).unwrap();
+        writeln!(writer, "{}", number(0)).unwrap();
+        rig.settle();
+        writeln!(writer, "{}", number(1)).unwrap();
+        fs::remove_file(rig.log("a.log")).unwrap();
+        rig.settle();
+        writeln!(writer, "{}", number(2)).unwrap();
+        rig.settle();
+        rig.is_each_once(count);
+    }
 }

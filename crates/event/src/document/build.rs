@@ -266,7 +266,8 @@ fn add_line<'a>(document: &mut Document<'a>, read_ns: u64, line: &'a Line) {
         document.json = json(line);
     }
     if !line.error.is_empty() {
-        document.error = Some(ErrorFields { code: String::new(), kind: Some("json"), message: &line.error });
+        let kind = if line.flags & line_flags::UNWRAPPED != 0 { "format" } else { "json" };
+        document.error = Some(ErrorFields { code: String::new(), kind: Some(kind), message: &line.error });
     }
     document.purser.source = &line.source;
     document.purser.redacted = (line.redacted != 0).then_some(line.redacted);

@@ -61,6 +61,7 @@ impl Agent {
                 Ok(Reply::done(format!("rule {name} is removed")))
             }
             Request::RuleList => Ok(Reply::rules(self.rules.list(&self.pipeline.probe)?)),
+            Request::SourceList => Ok(Reply::sources(self.sources.list())),
             Request::SinkList => Ok(Reply::sinks(self.sinks.list(self.pipeline.clock.wall_now()))),
             Request::SinkPause { name } => self.pause_sink(&name),
             Request::SinkResume { name } => self.resume_sink(&name),

@@ -25,7 +25,7 @@ use crate::control::{GapStats, Mishap, Notice, Server};
 use crate::exit::Exit;
 use crate::pipeline::{Clock, Pipeline, Rules, Told};
 use crate::sinks::Sinks;
-use crate::sources::{Named, Sources};
+use crate::sources::Sources;
 use anyhow::Context;
 use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
 use notify::Notify;
@@ -238,6 +238,12 @@ impl Agent {
     fn take_lines(&mut self) -> anyhow::Result<()> {
         while self.line.waiting <= LINES_BYTES {
             let Some(batch) = self.sources.take() else { break };
+            // Whoever has been seen to run is described by what runs.
+            for (id, info) in self.sources.take_found() {
+                if self.pipeline.cgroups.known(&id).is_none_or(|known| known.info.name.is_empty()) {
+                    self.line.store.attach(id.as_bytes(), &codec::encode_container(&info));
+                }
+            }
             for entry in batch.entries {
                 let event = self.pipeline.clock.event(Body::Line(Box::new(entry.line)));
                 self.line.append(&Event { container: entry.container, ..event })?;
@@ -248,9 +254,14 @@ impl Agent {
 
     /// What the runtimes have answered goes to the store and to the rules.
     fn describe(&mut self) -> anyhow::Result<()> {
+        let mut is_new = false;
         for known in self.pipeline.cgroups.take_changed(&self.pipeline.probe)? {
             self.line.store.attach(known.info.id.as_bytes(), &codec::encode_container(&known.info));
             self.rules.learn(&known.info, &known.cgroups, &self.pipeline.probe)?;
+            is_new = true;
+        }
+        if is_new {
+            self.sources.look_now();
         }
         Ok(())
     }
@@ -302,10 +313,10 @@ impl Agent {
         self.notify.alive();
         self.look_around()?;
         self.sinks.tick();
-        self.tick_sources();
         if self.full {
             return Ok(());
         }
+        self.tick_sources()?;
         self.tell_losses()?;
         for name in self.rules.expire(&mut self.pipeline.probe, &self.pipeline.cgroups)? {
             self.tell("rule_remove", format!("rule {name} ended"))?;
@@ -317,13 +328,16 @@ impl Agent {
         }
     }
 
-    fn tick_sources(&mut self) {
-        self.sources.tick();
-        if self.sources.reads_containers() {
-            let known = self.pipeline.cgroups.all().map(|known| &known.info);
-            let named = known.map(|info| Named { id: info.id.clone(), name: info.name.clone() });
-            self.sources.set_containers(named.collect());
+    fn tick_sources(&mut self) -> anyhow::Result<()> {
+        let unread = self.sources.tick();
+        if self.sources.knows_containers() {
+            let known = self.pipeline.cgroups.all().map(|known| known.info.clone());
+            self.sources.set_containers(known.collect());
         }
+        unread.into_iter().try_for_each(|text| {
+            say(&format!("purser: {text}"));
+            self.tell("source_unread", text)
+        })
     }
 
     /// Numbers given out by the last time this was asked and that have not come since, and

@@ -22,6 +22,7 @@ mod rule;
 mod run;
 mod service;
 mod sink;
+mod source;
 mod start;
 mod stats;
 mod status;
@@ -78,6 +79,7 @@ enum Command {
     Config(config::Args),
     Rule(rule::Args),
     Sink(sink::Args),
+    Source(source::Args),
     Reload(reload::Args),
     Stop(stop::Args),
     Install(install::Args),
@@ -136,6 +138,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),
         Command::Sink(args) => sink::run(args),
+        Command::Source(args) => source::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Install(args) => install::run(args),

@@ -182,7 +182,50 @@ pub const KEYS: &[Key] = &[
         "sink.logstash.tls.skip_name_check",
         "Take a certificate for any name: no protection against the one in between.",
     ),
-    key("source.file.type", "What a source reads: file."),
+    key("source.container.type", "What a source reads: container or file."),
+    key("source.container.names", "Only containers with one of these names, as globs; none given means all."),
+    key("source.container.exclude_names", "Never containers with one of these names, as globs."),
+    key("source.container.images", "Only containers of one of these images, as globs."),
+    key(
+        "source.container.labels",
+        "Only containers with one of these labels, as KEY=VALUE; the value may be a glob.",
+    ),
+    key("source.container.streams", "Which output is taken: \"stdout\", \"stderr\" or \"all\"."),
+    key("source.container.pod_logs", "Where the kubelet links the logs of containers; \"\" for nowhere."),
+    key(
+        "source.container.from",
+        "Where a new source begins in logs that are there already: at their \"start\" or their \"end\".",
+    ),
+    key(
+        "source.container.max_line_bytes",
+        "Longest line, and longest text of joined lines: 1KiB to 2MiB; the rest is cut, and that is told.",
+    ),
+    key("source.container.scan_every", "Time between looks for new containers and files."),
+    key(
+        "source.container.ignore_older",
+        "Files that were not changed for this long are not begun with, or \"none\".",
+    ),
+    key(
+        "source.container.close_inactive",
+        "A file without a new line for this long is closed until it grows; \"none\" keeps it open.",
+    ),
+    key("source.container.redact", "Whether secrets in lines are replaced by markers, as [redaction] says."),
+    key(
+        "source.container.json.keys_under_root",
+        "Whether fields of JSON stand at the top of the document, not below json.",
+    ),
+    key(
+        "source.container.json.overwrite_keys",
+        "Whether they replace fields of the document there; never those that say where it comes from.",
+    ),
+    key("source.container.json.add_error_key", "Whether a line that is no JSON says so in error.message."),
+    key("source.container.json.message_key", "The key whose text is the message, which multiline looks at."),
+    key("source.container.multiline.pattern", "A regular expression for lines that belong to another one."),
+    key("source.container.multiline.negate", "Whether lines that it does not match belong to another one."),
+    key("source.container.multiline.match", "Which one: they come \"after\" it or \"before\" it."),
+    key("source.container.multiline.max_lines", "Most lines that are joined: 2 to 100000."),
+    key("source.container.multiline.timeout", "Longest wait for a line that belongs to the last one."),
+    key("source.file.type", "What a source reads: container or file."),
     key(
         "source.file.paths",
         "Files, as globs: \"/var/log/app/*.log\", or \"container:NAME:/var/log/*.log\" inside containers.",
@@ -311,8 +354,10 @@ pub const KEYS: &[Key] = &[
     key("sink.webhook.poison_statuses", "Statuses that lie in a document: it is looked for and set aside."),
 ];
 
-/// Where the keys of a source stand.
-pub(super) const FILE_SOURCE: &str = "source.file";
+/// Where the keys of a source of this type stand.
+pub(super) fn source_section(word: &str) -> String {
+    format!("source.{word}")
+}
 
 /// Where the keys of every sink stand, whatever its type.
 pub(super) const EVERY_SINK: &str = "sink.any";

@@ -44,11 +44,11 @@ pub fn show(config: &Config, provenance: &Provenance) -> String {
         lines(&mut text, keys::EVERY_SINK, &path, item, provenance);
         lines(&mut text, &format!("sink.{}", sink.kind.word()), &path, item, provenance);
     }
-    for name in config.sources.keys() {
+    for (name, source) in &config.sources {
         let path = format!("source.{name}");
         header(&mut text, &format!("[{path}]"));
         let Some(item) = find(&table, &path) else { continue };
-        lines(&mut text, keys::FILE_SOURCE, &path, item, provenance);
+        lines(&mut text, &keys::source_section(source.kind.word()), &path, item, provenance);
     }
     text
 }

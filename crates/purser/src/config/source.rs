@@ -1,28 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `[source.NAME]`: log files whose lines become events.
+//! `[source.NAME]`: log files, or what containers print, whose lines become events.
 
 use super::check::{self, Fault};
+use super::glob::Glob;
+use super::keys;
 use super::quantity::{Age, Size};
-use serde::{Deserialize, Serialize};
+use super::section::Label;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Most sources.
 const SOURCES_LIMIT: usize = 32;
 /// Longest name: it is also a directory's.
 const NAME_LIMIT: usize = 64;
 
-/// One source.
+/// The types there are.
+pub(super) const TYPES: [&str; 2] = ["container", "file"];
+
+/// One source. Keys that its type does not have are refused before it is read, and not shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Source {
     /// What is read.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Where the files are.
+    #[serde(default)]
     pub paths: Vec<String>,
     /// Which of them are not read.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Wanted names of containers; empty for all.
+    #[serde(default)]
+    pub names: Vec<Glob>,
+    /// Unwanted names.
+    #[serde(default)]
+    pub exclude_names: Vec<Glob>,
+    /// Wanted images; empty for all.
+    #[serde(default)]
+    pub images: Vec<Glob>,
+    /// Wanted labels; empty for all.
+    #[serde(default)]
+    pub labels: Vec<Label>,
+    /// Which outputs of containers are taken.
+    #[serde(default)]
+    pub streams: Streams,
+    /// The kubelet's links to the logs of containers.
+    #[serde(default = "pod_logs")]
+    pub pod_logs: PathBuf,
     /// Where a new source begins.
     #[serde(default = "start")]
     pub from: super::sink::From,
@@ -64,12 +91,51 @@ pub struct Source {
     pub multiline: Option<Multiline>,
 }
 
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = Source::serialize(self, serde_json::value::Serializer).map_err(S::Error::custom)?;
+        let section = keys::source_section(self.kind.word());
+        let known = keys::children(&section);
+        let own = all.as_object().into_iter().flatten().filter(|(name, _)| known.contains(&name.as_str()));
+        serializer.collect_map(own)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Source, D::Error> {
+        Source::deserialize(deserializer)
+    }
+}
+
 /// What a source reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Files of lines.
     File,
+    /// What containers print.
+    Container,
+}
+
+impl Kind {
+    /// The word of `type`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Container => "container",
+        }
+    }
+}
+
+/// Outputs of containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Streams {
+    #[default]
+    All,
+    Stdout,
+    Stderr,
 }
 
 /// How text is written.
@@ -134,6 +200,9 @@ pub enum Side {
 fn start() -> super::sink::From {
     super::sink::From::Start
 }
+fn pod_logs() -> PathBuf {
+    PathBuf::from("/var/log/containers")
+}
 fn yes() -> bool {
     true
 }
@@ -172,8 +241,27 @@ pub(super) fn check(sources: &BTreeMap<String, Source>) -> Result<(), Fault> {
     Ok(())
 }
 
+fn check_containers(at: &dyn Fn(&str) -> String, source: &Source) -> Result<(), Fault> {
+    for (key, length) in [
+        ("names", source.names.len()),
+        ("exclude_names", source.exclude_names.len()),
+        ("images", source.images.len()),
+        ("labels", source.labels.len()),
+    ] {
+        check::list(&at(key), length)?;
+    }
+    // Empty means: there is no Kubernetes here.
+    if source.pod_logs.as_os_str().is_empty() {
+        Ok(())
+    } else {
+        check::absolute(&at("pod_logs"), &source.pod_logs)
+    }
+}
+
 fn check_source(at: &dyn Fn(&str) -> String, source: &Source) -> Result<(), Fault> {
-    if source.paths.is_empty() {
+    if source.kind == Kind::Container {
+        check_containers(at, source)?;
+    } else if source.paths.is_empty() {
         return check::fault(at("paths"), "write paths = [\"/var/log/app/*.log\"], at least one");
     }
     check::list(&at("paths"), source.paths.len())?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where each key stands in the text, and which keys nobody knows.
 
-use super::{keys, sink};
+use super::{keys, sink, source};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
@@ -53,13 +53,15 @@ impl Spots {
         Ok(())
     }
 
-    /// Below `source` stand names, too; there is one type.
+    /// Below `source` stand names, too. What is wrong with a type is found when it is read.
     fn sources(&mut self, sources: &DeTable<'_>) -> Result<(), Unknown> {
         for (name, value) in sources {
             let path = format!("source.{}", name.get_ref());
             self.0.insert(path.clone(), name.span());
             if let DeValue::Table(table) = value.get_ref() {
-                self.table(&path, keys::FILE_SOURCE, table)?;
+                let word = table.get("type").and_then(|word| word.get_ref().as_str());
+                let word = word.filter(|word| source::TYPES.contains(word)).unwrap_or("file");
+                self.table(&path, &keys::source_section(word), table)?;
             }
         }
         Ok(())

@@ -426,13 +426,34 @@ multiline = { pattern = '^\\s' }
 
 #[test]
 fn sources_are_shown_and_read_again() {
-    let (config, provenance) = read(SOURCE, "/etc/p.toml").unwrap();
-    let text = show(&config, &provenance);
-    assert_eq!(parse(&text, "shown").unwrap(), config, "{text}");
-    let listed = KEYS.iter().filter_map(|key| key.path.strip_prefix("source.file."));
-    for name in listed {
-        assert!(text.lines().any(|line| line.starts_with(&format!("{name} ="))), "{name} is not in\n{text}");
+    let containers = SOURCE.replace("\"file\"", "\"container\"").replace("paths", "names");
+    for (text, kind) in [(SOURCE, "file"), (&containers, "container")] {
+        let (config, provenance) = read(text, "/etc/p.toml").unwrap();
+        let text = show(&config, &provenance);
+        assert_eq!(parse(&text, "shown").unwrap(), config, "{text}");
+        let section = format!("source.{kind}.");
+        let listed: Vec<&str> = KEYS.iter().filter_map(|key| key.path.strip_prefix(&section)).collect();
+        for name in &listed {
+            assert!(
+                text.lines().any(|line| line.starts_with(&format!("{name} ="))),
+                "{name} is not in\n{text}"
+            );
+        }
+        let shown = text.split("[source.app]").nth(1).unwrap().lines().filter(|line| line.contains(" = "));
+        assert_eq!(shown.count(), listed.len(), "{text}");
     }
+}
+
+#[test]
+fn sources_of_containers_have_their_own_keys() {
+    let told = |more: &str| message(&format!("[source.c]\ntype = \"container\"\n{more}"));
+    assert!(parse("[source.c]\ntype = \"container\"\n", "p").is_ok());
+    assert!(told("paths = [\"/x\"]\n").ends_with("in [source.container]; it belongs in [source.file]"));
+    assert!(told("lables = [\"a=b\"]\n").ends_with("did you mean \"labels\"?"));
+    assert!(told("labels = [\"a\"]\n").contains("is no label"));
+    assert!(told("pod_logs = \"logs\"\n").contains("is not an absolute path"));
+    assert!(told("streams = \"both\"\n").contains("stdout"));
+    assert!(message("[source.c]\ntype = \"socket\"\n").contains("container"));
 }
 
 #[test]

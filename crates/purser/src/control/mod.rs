@@ -9,6 +9,6 @@ mod server;
 pub use client::{ControlError, ask};
 pub use protocol::{
     ContainerStats, EXPIRY_LIMIT_SECS, GapStats, Mishap, Notice, REPLY_LIMIT, REQUEST_LIMIT, Reply, Request,
-    RewindTo, RingStats, RuleSource, RuleState, SOCKET_NAME, SinkState, Stats, Status,
+    RewindTo, RingStats, RuleSource, RuleState, SOCKET_NAME, SinkState, SourceState, Stats, Status,
 };
 pub(crate) use server::{Answer, Server};

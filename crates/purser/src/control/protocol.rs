@@ -41,6 +41,8 @@ pub enum Request {
     },
     /// All rules. Answered by [`Reply::rules`].
     RuleList,
+    /// All sources. Answered by [`Reply::sources`].
+    SourceList,
     /// All sinks. Answered by [`Reply::sinks`].
     SinkList,
     /// Send nothing to a sink for now.
@@ -107,6 +109,9 @@ pub struct Reply {
     /// The answer to [`Request::SinkList`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sinks: Option<Vec<SinkState>>,
+    /// The answer to [`Request::SourceList`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Vec<SourceState>>,
 }
 
 impl Reply {
@@ -133,6 +138,11 @@ impl Reply {
     /// The answer to [`Request::SinkList`].
     pub fn sinks(sinks: Vec<SinkState>) -> Reply {
         Reply { ok: true, sinks: Some(sinks), ..Reply::default() }
+    }
+
+    /// The answer to [`Request::SourceList`].
+    pub fn sources(sources: Vec<SourceState>) -> Reply {
+        Reply { ok: true, sources: Some(sources), ..Reply::default() }
     }
 
     /// The answer to [`Request::RuleList`].
@@ -295,6 +305,22 @@ pub struct SinkState {
     /// What the sink tells of itself.
     #[serde(flatten)]
     pub status: ship::Status,
+}
+
+/// A source at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceState {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the source tells of itself.
+    #[serde(flatten)]
+    pub status: source::Status,
+    /// Its files, those with the most bytes left first, at most 1,000.
+    pub followed: Vec<source::FileState>,
 }
 
 /// Where a rule comes from.

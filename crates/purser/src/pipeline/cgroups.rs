@@ -273,7 +273,7 @@ impl Cgroups {
 }
 
 /// A container nobody could name is recorded: rather too much than a hole.
-fn matches_scope(scope: &Scope, info: &Container) -> bool {
+pub(crate) fn matches_scope(scope: &Scope, info: &Container) -> bool {
     if info.name.is_empty() && info.image.is_empty() {
         return true;
     }

@@ -3,24 +3,32 @@
 //! them what is committed; it never waits for any of them.
 
 mod hide;
+mod logs;
 mod prepare;
 mod roots;
 
 pub(crate) use prepare::reads_containers;
-pub(crate) use roots::Named;
 
 use crate::command::say;
-use crate::config::{Config, Source};
+use crate::config::source::Kind;
+use crate::config::{Config, Runtimes, Source};
+use crate::control::SourceState;
 use anyhow::Context;
+use event::Container;
+use prepare::knows_containers;
 use redact::Redactor;
-use source::{Batch, Positions, Runner, Stopping};
-use std::collections::{BTreeMap, VecDeque};
+use source::{Batch, Positions, Runner, Stopping, Unread};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Containers whose names and ids sources may use.
-type Containers = Arc<Mutex<Vec<Named>>>;
+/// Containers that are known from what runs in them.
+type Containers = Arc<Mutex<Vec<Container>>>;
+/// Containers whose logs sources have found, by id, until the main line takes them.
+type Found = Arc<Mutex<BTreeMap<String, Container>>>;
+/// Containers whose output cannot be read and that were told.
+const UNREAD_LIMIT: usize = 1024;
 
 /// One source at work.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ struct Working {
     runner: Runner,
     /// What was last said about it.
     said: Option<String>,
+    /// Containers that were told not to be read.
+    unread: BTreeSet<String>,
 }
 
 /// All of them.
@@ -36,6 +46,8 @@ pub(crate) struct Sources {
     store: PathBuf,
     working: BTreeMap<String, Working>,
     containers: Containers,
+    found: Found,
+    runtimes: Runtimes,
     redactor: hide::Rules,
     wake: Arc<dyn Fn() + Send + Sync>,
     /// Whose batches were appended and are not committed, in order.
@@ -57,6 +69,8 @@ impl Sources {
             store: store.to_path_buf(),
             working: BTreeMap::new(),
             containers: Arc::default(),
+            found: Arc::default(),
+            runtimes: Runtimes::default(),
             redactor: Arc::default(),
             wake: Arc::new(wake),
             appended: VecDeque::new(),
@@ -72,6 +86,7 @@ impl Sources {
         redactor: Arc<Redactor>,
         store_end: u64,
     ) -> anyhow::Result<()> {
+        self.runtimes.clone_from(&config.runtimes);
         *self.redactor.lock().unwrap_or_else(PoisonError::into_inner) = Some(redactor);
         let mut old = std::mem::take(&mut self.working);
         for (name, source) in &config.sources {
@@ -106,7 +121,10 @@ impl Sources {
         let wake = Arc::clone(&self.wake);
         let start = ::source::Start {
             settings: prepare::settings(name, source)?,
-            roots: roots::finder(Arc::clone(&self.containers)),
+            roots: match source.kind {
+                Kind::Container => logs::finder(source, &self.runtimes, &self.containers, &self.found),
+                Kind::File => roots::finder(&self.containers, reads_containers(source)),
+            },
             positions: Box::new(positions),
             dir,
             clock: crate::pipeline::Clock::wall_clock,
@@ -115,7 +133,7 @@ impl Sources {
         };
         let runner = Runner::start(&format!("source {name}"), start)
             .with_context(|| format!("starting the thread of source {name}"))?;
-        Ok(Working { config: source.clone(), runner, said: None })
+        Ok(Working { config: source.clone(), runner, said: None, unread: BTreeSet::new() })
     }
 
     /// The next batch; the caller appends it, and commits it before the sources are configured anew.
@@ -140,20 +158,50 @@ impl Sources {
         }
     }
 
-    /// Whether some source reads inside containers.
-    pub(crate) fn reads_containers(&self) -> bool {
-        self.working.values().any(|working| reads_containers(&working.config))
+    /// Whether some source must know which containers there are.
+    pub(crate) fn knows_containers(&self) -> bool {
+        self.working.values().any(|working| knows_containers(&working.config))
     }
 
     /// The containers there are.
-    pub(crate) fn set_containers(&self, containers: Vec<Named>) {
+    pub(crate) fn set_containers(&self, containers: Vec<Container>) {
         *self.containers.lock().unwrap_or_else(PoisonError::into_inner) = containers;
     }
 
-    /// Once a second: says what is new of their troubles.
-    pub(crate) fn tick(&mut self) {
+    /// Something runs in a container that is new: it may not be there for long.
+    pub(crate) fn look_now(&self) {
+        let containers = self.working.values().filter(|working| working.config.kind == Kind::Container);
+        containers.for_each(|working| working.runner.look_now());
+    }
+
+    /// What sources know of containers whose lines come next.
+    pub(crate) fn take_found(&self) -> BTreeMap<String, Container> {
+        std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What each does.
+    pub(crate) fn list(&self) -> Vec<SourceState> {
+        let state = |(name, working): (&String, &Working)| SourceState {
+            name: name.clone(),
+            kind: working.config.kind.word().to_string(),
+            status: working.runner.status(),
+            followed: working.runner.files(),
+        };
+        self.working.iter().map(state).collect()
+    }
+
+    /// Once a second: says what is new of their troubles. Gives what the record should say of containers
+    /// that are not read.
+    pub(crate) fn tick(&mut self) -> Vec<String> {
+        let mut news = Vec::new();
         for (name, working) in &mut self.working {
-            let error = working.runner.status().error;
+            let status = working.runner.status();
+            for Unread { container, reason } in status.unread {
+                if working.unread.len() < UNREAD_LIMIT && working.unread.insert(container.clone()) {
+                    news.push(format!("source {name} does not read container {container}: {reason}"));
+                }
+            }
+            let error = status.error;
             if error != working.said
                 && let Some(error) = &error
             {
@@ -161,6 +209,7 @@ impl Sources {
             }
             working.said = error;
         }
+        news
     }
 
     /// Ends them all. What was not taken is read again by the next agent.

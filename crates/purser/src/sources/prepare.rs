@@ -4,6 +4,7 @@
 use crate::config::Source;
 use crate::config::{sink, source as config};
 use anyhow::anyhow;
+use event::line_flags;
 use source::{Encoding, From, Json, Multiline, PathGlob, Settings, Side};
 use std::time::Duration;
 
@@ -11,6 +12,11 @@ use std::time::Duration;
 const EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// Files held open by one source; a part of what the process may.
 const OPEN_LIMIT: usize = 4096;
+
+/// Whether it must know which containers there are.
+pub(super) fn knows_containers(source: &Source) -> bool {
+    source.kind == config::Kind::Container || reads_containers(source)
+}
 
 /// Whether it reads inside containers.
 pub(crate) fn reads_containers(source: &Source) -> bool {
@@ -21,8 +27,17 @@ pub(super) fn settings(name: &str, source: &Source) -> anyhow::Result<Settings> 
     let paths = source.paths.iter().map(|path| PathGlob::new(path)).collect::<Result<_, _>>()?;
     let secs = |age: crate::config::Age| age.secs().map(Duration::from_secs);
     let line = source.max_line_bytes.bytes().and_then(|bytes| usize::try_from(bytes).ok());
+    let is_container = source.kind == config::Kind::Container;
     Ok(Settings {
-        exclude: source.exclude.clone(),
+        exclude: match is_container {
+            true => super::logs::LEFT_OUT.map(str::to_string).to_vec(),
+            false => source.exclude.clone(),
+        },
+        streams: match source.streams {
+            config::Streams::All => 0,
+            config::Streams::Stdout => line_flags::STDOUT,
+            config::Streams::Stderr => line_flags::STDERR,
+        },
         from: match source.from {
             sink::From::Start => From::Start,
             sink::From::End => From::End,

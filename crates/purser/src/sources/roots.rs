@@ -3,36 +3,33 @@
 
 use super::Containers;
 use container::{Cgroup, identify};
+use event::Container;
 use source::{Root, Roots, root_of};
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// Longest `/proc/PID/cgroup` that is read.
 const CGROUP_LIMIT: u64 = 64 << 10;
 
-/// A container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
-    pub(crate) id: String,
-    pub(crate) name: String,
-}
-
-pub(super) fn finder(containers: Containers) -> Roots {
+/// `needed`: whether the source reads inside containers at all.
+pub(super) fn finder(containers: &Containers, needed: bool) -> Roots {
+    let containers = Arc::clone(containers);
     Box::new(move || {
-        let named = containers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if named.is_empty() {
-            return Vec::new();
+        let known = containers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !needed || known.is_empty() {
+            return source::Containers::default();
         }
         let first = first_processes();
-        let root = |named: Named| {
-            let pid = first.get(&named.id)?;
+        let root = |known: Container| {
+            let pid = first.get(&known.id)?;
             // A process that ended meanwhile is no trouble: the next look finds another one.
             let root = root_of(&format!("/proc/{pid}/root")).ok()?;
-            Some(Root { id: named.id, name: named.name, root })
+            Some(Root { id: known.id, name: known.name, root: Some(root), logs: Vec::new() })
         };
-        named.into_iter().filter_map(root).collect()
+        let roots = known.into_iter().filter_map(root).collect();
+        source::Containers { roots, ..source::Containers::default() }
     })
 }
 

@@ -7,6 +7,7 @@
 mod agent; // the agent under test: started, killed, started again, stopped
 mod bad_input; // wrong users, configs, disks and arguments get a clear answer
 mod commands; // exit codes and last lines of commands that need the kernel
+mod container_logs; // what containers print: nothing lost, nothing twice, through rotation and kills
 mod containers; // every first process of a thousand short containers is attributed
 mod cri; // a containerd of our own, told what to do over CRI
 mod exec_modes; // every way to start or fail to start a program is seen
