@@ -28,3 +28,4 @@ mod rules; // rules swapped under load: the counts add up
 mod taken_away; // the store directory or the pins vanish under an agent, or the agent itself
 mod upgrade; // agents of two builds take over from each other under load
 mod vm; // the exec modes on other kernels, in virtual machines
+mod webhook; // events to receivers over HTTP, in each schema
