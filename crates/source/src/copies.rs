@@ -47,13 +47,13 @@ impl Copies {
         }
     }
 
-    /// `open`: the other files of the same root.
+    /// `head`: the hash of its first bytes. `others`: what it may be a copy of.
     pub(crate) fn judge<'a>(
         &mut self,
         tail: &Tail,
         file: &File,
-        size: u64,
-        open: impl Iterator<Item = &'a Tail>,
+        (size, head): (u64, Option<u64>),
+        others: impl Iterator<Item = &'a Tail>,
         now: Instant,
     ) -> Verdict {
         for ghost in self.ghosts.iter().filter(|ghost| ghost.container == tail.container) {
@@ -66,7 +66,6 @@ impl Copies {
                 return Verdict::From(ghost.next);
             }
         }
-        let head = head_print(file, size).ok().flatten();
         let is_alike = |other: &Tail| {
             if other.next == 0 || !is_copy_name(&tail.path, &other.path, other.next.min(size)) {
                 return false;
@@ -82,7 +81,7 @@ impl Copies {
             let is_shorter = of.metadata().is_ok_and(|of| size <= of.len());
             is_shorter && head_print(of, size).is_ok_and(|found| found.is_some() && found == head)
         };
-        let mut others = open.filter(|other| other.key != tail.key && other.container == tail.container);
+        let mut others = others.filter(|other| other.key != tail.key && other.container == tail.container);
         if !others.any(is_alike) {
             self.waiting.remove(&tail.key);
             return Verdict::Own;
@@ -96,6 +95,34 @@ impl Copies {
         }
         // The original is truncated right after the copy is whole. If it is not, this is no rotation.
         if now.saturating_duration_since(*since) < PATIENCE { Verdict::Wait } else { Verdict::Own }
+    }
+}
+
+/// Closed files by what a copy has in common with them, so that none is compared with thousands.
+#[derive(Debug, Default)]
+pub(crate) struct Closed {
+    by_path: HashMap<Vec<u8>, Vec<(u64, u64)>>,
+    by_print: HashMap<u64, Vec<(u64, u64)>>,
+}
+
+impl Closed {
+    pub(crate) fn new<'a>(tails: impl Iterator<Item = &'a Tail>) -> Closed {
+        let mut closed = Closed::default();
+        for tail in tails.filter(|tail| tail.file.is_none() && tail.next > 0) {
+            closed.by_path.entry(tail.path.clone()).or_default().push(tail.key);
+            if tail.next >= FINGERPRINT_BYTES {
+                closed.by_print.entry(tail.fingerprint()).or_default().push(tail.key);
+            }
+        }
+        closed
+    }
+
+    /// Those that a file of this path with these first bytes may be a copy of.
+    pub(crate) fn like(&self, path: &[u8], head: Option<u64>) -> impl Iterator<Item = (u64, u64)> {
+        let start = directory(path).len() + 1;
+        let before = (start..path.len()).filter_map(|end| self.by_path.get(path.get(..end)?));
+        let alike = head.and_then(|head| self.by_print.get(&head));
+        before.chain(alike).flatten().copied()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! It holds no clock and no thread; whoever calls it passes the time.
 
-use crate::copies::Copies;
+use crate::copies::{Closed, Copies};
 use crate::error::Error;
 use crate::format::Format;
 use crate::glob::{PathGlob, matches, names_container};
@@ -11,7 +11,7 @@ use crate::open::{Found, host_root, look};
 use crate::positions::{Position, Positions};
 use crate::settings::{From, Settings};
 use crate::status::{FileState, Status, Unread};
-use crate::tail::{Entry, Tail, Turn, size_of};
+use crate::tail::{Entry, Tail, Turn, head_print, size_of};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -87,6 +87,8 @@ pub struct Reader {
     /// Of batches on their way, the last position of each file.
     sent: VecDeque<HashMap<(u64, u64), Position>>,
     copies: Copies,
+    /// Files that were closed when this scan began with new ones.
+    closed: Closed,
     scan: u64,
     scan_at: Instant,
     scanned_at: Option<Instant>,
@@ -123,6 +125,7 @@ impl Reader {
             committed,
             sent: VecDeque::new(),
             copies: Copies::default(),
+            closed: Closed::default(),
             scan: 0,
             scan_at: now,
             scanned_at: None,
@@ -363,6 +366,10 @@ impl Reader {
         }
         // Those that are known first: of what they were, others may be copies.
         fresh.sort_by_key(|(_, tail): &(usize, Tail)| self.committed.get(tail.key.0, tail.key.1).is_none());
+        self.closed = match fresh.is_empty() {
+            true => Closed::default(),
+            false => Closed::new(self.tails.values()),
+        };
         for (index, tail) in fresh {
             let Ok(found) = look(place(index).1, &tail.path, self.settings.symlinks) else { continue };
             if (found.stat.st_dev, found.stat.st_ino) != tail.key {
@@ -451,14 +458,6 @@ impl Reader {
         if tail.file.is_some() || tail.is_unchanged(&found.stat) {
             return None;
         }
-        if size_of(&found.stat) < tail.next {
-            // Written anew while it was closed. A copy of what it was may be met in this very scan, and
-            // must be known for one before there is room to open the file.
-            let ghost = tail.truncate(&self.settings, &mut Vec::new());
-            self.status.truncated += 1;
-            self.copies.remember(ghost);
-            self.barrier = true;
-        }
         let (next, print) = (tail.next, tail.fingerprint());
         if !self.make_room() {
             self.scan_at = now + SCAN_PAUSE;
@@ -509,8 +508,10 @@ impl Reader {
                 last: Vec::new(),
             });
         }
-        let open = self.tails.values().filter(|other| other.container == tail.container);
-        match self.copies.judge(&tail, &file, size, open, now) {
+        let head = head_print(&file, size).ok().flatten();
+        let open = self.tails.values().filter(|other| other.file.is_some());
+        let closed = self.closed.like(&tail.path, head).filter_map(|key| self.tails.get(&key));
+        match self.copies.judge(&tail, &file, (size, head), open.chain(closed), now) {
             crate::copies::Verdict::Own => {}
             crate::copies::Verdict::Wait => return Ok(()),
             crate::copies::Verdict::From(next) => {
@@ -578,7 +579,7 @@ impl Reader {
                 let Ok(found) = look(root, &path, false) else { continue };
                 let key = (found.stat.st_dev, found.stat.st_ino);
                 let same = self.committed.get(key.0, key.1).is_some_and(|position| {
-                    let print = found.open().and_then(|file| crate::tail::head_print(&file, position.next));
+                    let print = found.open().and_then(|file| head_print(&file, position.next));
                     size_of(&found.stat) > position.next
                         && print.is_ok_and(|print| print == Some(position.fingerprint))
                 });

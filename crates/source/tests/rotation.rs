@@ -306,7 +306,8 @@ fn a_copy_of_a_file_that_was_closed_for_want_of_room_is_known() {
             written += 1;
             rig.settle();
             fs::copy(rig.log("a.log"), rig.log(&format!("a.log.{rotation}"))).unwrap();
-            if between {
+            // Long enough for a look at the copy alone.
+            for _ in 0..if between { 30 } else { 0 } {
                 rig.step();
             }
             OpenOptions::new().write(true).open(rig.log("a.log")).unwrap().set_len(0).unwrap();

@@ -15,6 +15,8 @@ use std::sync::{Arc, PoisonError};
 
 /// Links of the kubelet that are looked at.
 const LINKS_LIMIT: usize = 10_000;
+/// Containers that wait to be described in the store.
+const FOUND_LIMIT: usize = 10_000;
 /// Digits of a container's id.
 const ID_DIGITS: usize = 64;
 
@@ -50,7 +52,12 @@ pub(super) fn finder(
                             root: None,
                             logs: vec![log],
                         });
-                        told.lock().unwrap_or_else(PoisonError::into_inner).insert(info.id.clone(), info);
+                        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                        // Containers come and go, and the main line takes them only with lines.
+                        if told.len() >= FOUND_LIMIT {
+                            told.clear();
+                        }
+                        told.insert(info.id.clone(), info);
                     }
                     Err(reason) => all.unread.push(Unread { container: info.name, reason }),
                 }
