@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Gives events as they are committed. It sleeps on inotify between commits, and counts by
-//! sequence, so that nothing is missed or given twice whatever the writer does with its files.
+//! Gives events as they are committed. It sleeps on inotify between commits, or looks now and then
+//! where the kernel has no watch left, and counts by sequence, so that nothing is missed or given twice whatever the writer does with its files.
 //!
 //! Behind the writer it goes through the segments, block by block; at the end it reads the journal.
 //! It holds the events of one block, or of about `JOURNAL_READ_BYTES` of journal, whatever the backlog.
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::journal::{self, Frames, JOURNAL_HEADER_LEN, JournalHeader};
@@ -27,6 +28,9 @@ use crate::unpacker::Unpacker;
 /// How much is read of the journal at once, and how much when a single frame is longer.
 const JOURNAL_READ_BYTES: u64 = 1 << 20;
 const LONGEST_READ_BYTES: u64 = 96 << 20;
+/// Time between looks without a watch: a host has 128 of them for each user, and programs that forget
+/// to close theirs.
+const LOOK: Duration = Duration::from_millis(20);
 /// Heads of blocks that are read ahead of their bodies.
 const HEADS: usize = 16;
 
@@ -132,26 +136,34 @@ impl Follower {
 
     fn ensure_watch(&mut self) -> Result<(), Error> {
         if self.watch.is_none() {
-            let fail = |errno: rustix::io::Errno| Error::io("watching", &self.dir, errno.into());
-            let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(fail)?;
             let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
-            inotify::add_watch(&watch, &self.dir, flags).map_err(fail)?;
-            self.watch = Some(watch);
+            let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+                .and_then(|watch| inotify::add_watch(&watch, &self.dir, flags).map(|_| watch));
+            self.watch = match watch {
+                Ok(watch) => Some(watch),
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC) => None,
+                Err(errno) => return Err(Error::io("watching", &self.dir, errno.into())),
+            };
         }
         Ok(())
     }
 
-    /// True when something happened in the directory before the deadline.
+    /// True when something happened in the directory before the deadline, or may have.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let Some(watch) = &self.watch else { return Ok(false) };
-        let fail = |errno: rustix::io::Errno| Error::io("watching", &self.dir, errno.into());
+        let Some(watch) = &self.watch else {
+            let left = deadline.map_or(LOOK, |deadline| deadline.saturating_duration_since(Instant::now()));
+            std::thread::sleep(left.min(LOOK));
+            self.removed = true;
+            return Ok(!left.is_zero());
+        };
+        let fail = |errno: Errno| Error::io("watching", &self.dir, errno.into());
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(&mut [PollFd::new(watch, PollFlags::IN)], timeout.as_ref()) {
                 Ok(0) => return Ok(false),
                 Ok(_) => break,
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(errno) => return Err(fail(errno)),
             }
         }
@@ -163,8 +175,8 @@ impl Follower {
                     let tells = ReadFlags::DELETE | ReadFlags::QUEUE_OVERFLOW;
                     self.removed |= event.events().intersects(tells);
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(true),
                 Err(errno) => return Err(fail(errno)),
             }
         }
