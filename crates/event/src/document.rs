@@ -158,11 +158,10 @@ pub fn uuid(bytes: &[u8; 16]) -> String {
 }
 
 fn short_uuid(bytes: &[u8; 16]) -> Short {
-    let groups = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
-    groups.into_iter().enumerate().fold(Short::new(), |short, (at, group)| {
-        let short = if at == 0 { short } else { short.byte(b'-') };
-        short.hex_bytes(group)
-    })
+    let [first, second, third, fourth, last] =
+        [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
+    let half = Short::new().hex_bytes(first).byte(b'-').hex_bytes(second).byte(b'-').hex_bytes(third);
+    half.byte(b'-').hex_bytes(fourth).byte(b'-').hex_bytes(last)
 }
 
 #[derive(Serialize)]

@@ -8,24 +8,22 @@ const LIMIT: usize = 48;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// ASCII of at most [`LIMIT`] bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Short {
-    bytes: Bytes,
-    len: u8,
+    bytes: [u8; LIMIT],
+    len: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Bytes([u8; LIMIT]);
-
-impl Default for Bytes {
-    fn default() -> Bytes {
-        Bytes([0; LIMIT])
+impl Default for Short {
+    fn default() -> Short {
+        Short::new()
     }
 }
 
+/// A document has a dozen of these: each piece is made in place and copied in one go.
 impl Short {
     pub(super) fn new() -> Short {
-        Short::default()
+        Short { bytes: [0; LIMIT], len: 0 }
     }
 
     pub(super) fn number(number: u64) -> Short {
@@ -33,38 +31,58 @@ impl Short {
     }
 
     /// What does not fit any more is left out; nothing that is written here is that long.
-    pub(super) fn byte(mut self, byte: u8) -> Short {
-        if let Some(place) = self.bytes.0.get_mut(usize::from(self.len)) {
-            *place = byte;
-            self.len += 1;
+    fn text(mut self, text: &[u8]) -> Short {
+        if let Some(place) = self.bytes.get_mut(self.len..).and_then(|free| free.get_mut(..text.len())) {
+            place.copy_from_slice(text);
+            self.len += text.len();
         }
         self
     }
 
+    pub(super) fn byte(self, byte: u8) -> Short {
+        self.text(&[byte])
+    }
+
     /// At least `digits` digits, with zeros in front.
-    pub(super) fn decimal(self, number: u64, digits: u32) -> Short {
-        let count = number.checked_ilog10().map_or(1, |log| log + 1).max(digits);
-        (0..count).rev().fold(self, |short, place| {
-            let digit = 10u64.checked_pow(place).map_or(0, |power| number / power % 10);
-            short.byte(b'0' + digit as u8)
-        })
+    pub(super) fn decimal(self, number: u64, digits: usize) -> Short {
+        let mut text = [b'0'; 20];
+        let (mut rest, mut first) = (number, text.len());
+        for place in text.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            first -= 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let first = first.min(text.len().saturating_sub(digits));
+        self.text(text.get(first..).unwrap_or_default())
     }
 
     /// At least `digits` hexadecimal digits.
-    pub(super) fn hex(self, number: u64, digits: u32) -> Short {
-        let count = number.checked_ilog2().map_or(1, |log| log / 4 + 1).max(digits);
-        (0..count).rev().fold(self, |short, place| short.byte(HEX[(number >> (4 * place) & 15) as usize]))
+    pub(super) fn hex(self, number: u64, digits: usize) -> Short {
+        let mut text = [b'0'; 16];
+        let mut rest = number;
+        for place in text.iter_mut().rev() {
+            *place = HEX[(rest & 15) as usize];
+            rest >>= 4;
+        }
+        let zeros = (number.leading_zeros() / 4) as usize;
+        let first = zeros.min(text.len().saturating_sub(digits));
+        self.text(text.get(first..).unwrap_or_default())
     }
 
     /// Two digits a byte.
     pub(super) fn hex_bytes(self, bytes: &[u8]) -> Short {
-        bytes.iter().fold(self, |short, byte| {
-            short.byte(HEX[usize::from(byte >> 4)]).byte(HEX[usize::from(byte & 15)])
-        })
+        let mut text = [0; LIMIT];
+        for (place, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            place.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        self.text(text.get(..2 * bytes.len()).unwrap_or(&text))
     }
 
     pub(super) fn as_str(&self) -> &str {
-        let bytes = self.bytes.0.get(..usize::from(self.len)).unwrap_or_default();
+        let bytes = self.bytes.get(..self.len).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 }
