@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use std::collections::{BTreeMap, HashSet};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Distinct topics a template may lead to in one run; fields may be chosen by those who are watched,
@@ -20,7 +21,7 @@ const OTHER: &str = "purser-other";
 /// Longest name of a topic in Kafka.
 const TOPIC_BYTES: usize = 249;
 /// Shortest and longest time between looks for reports.
-const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+const POLL: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(32));
 /// Without progress for this long, complaints are worth telling.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -279,10 +280,12 @@ impl Flight {
     ) -> Option<Progress> {
         let mut wait = POLL.0;
         while self.reported < self.handed {
-            producer.poll(wait);
+            // Asked to wait, the library's poll spins through the last millisecond of its time.
+            producer.poll(Duration::ZERO);
             if self.count(producer) {
                 wait = POLL.0;
             } else {
+                thread::sleep(wait);
                 wait = (wait * 2).min(POLL.1);
                 self.quiet_since.get_or_insert_with(Instant::now);
             }
