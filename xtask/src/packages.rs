@@ -39,6 +39,7 @@ pub(crate) const TESTS: &[&str] = &[
     "rsyslog",
     "rsyslog-openssl",
     "runc",
+    "strace",
     "systemd",
     "systemd-container",
 ];

@@ -73,11 +73,39 @@ impl Agent {
         self.kill9()
     }
 
+    /// Starts it under strace, which counts its system calls and injects `faults`, such as
+    /// `pwrite64:signal=KILL:when=7`, and does not wait: it may never come to record.
+    pub(crate) fn start_with_faults(&mut self, faults: &[String]) -> Result<()> {
+        // The tracer is a process beside it, so that the agent stays our child.
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-f", "--seccomp-bpf", "--quiet=all", "-o", "/dev/null"]);
+        for fault in faults {
+            strace.args(["-e", &format!("inject={fault}")]);
+        }
+        strace.arg(&self.program).arg("run").arg("--store").arg(self.store());
+        self.spawn_by(strace)
+    }
+
+    /// Whether it has ended by itself within `limit`; its remains are taken care of then.
+    pub(crate) fn has_ended(&mut self, limit: Duration) -> Result<bool> {
+        let child = self.child.as_mut().context("the agent does not run")?;
+        let ended = wait_limited(child, limit)?.is_some();
+        if ended {
+            self.child = None;
+            self.crashed = true;
+        }
+        Ok(ended)
+    }
+
     fn spawn(&mut self) -> Result<()> {
+        let command = self.command("run");
+        self.spawn_by(command)
+    }
+
+    fn spawn_by(&mut self, mut command: Command) -> Result<()> {
         ensure!(self.child.is_none(), "the agent still runs");
         self.starts += 1;
         let said = fs::File::create(self.said_path())?;
-        let mut command = self.command("run");
         command.arg("--config").arg(self.config()).stdin(Stdio::null());
         command.stdout(said.try_clone()?).stderr(said);
         self.child = Some(command.spawn().context("starting the agent")?);

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::agent::{Agent, OWN_CONTAINERS, purser};
-use crate::lab::{Lab, output, run, temporary, unique, wait_limited};
+use crate::disk::{Disk, fill};
+use crate::lab::{Lab, run, temporary, unique, wait_limited};
 use crate::load::{Faults, counts};
 use crate::record::{is, strings};
 use crate::restart::execute;
@@ -124,25 +124,6 @@ fn world_writable_config() -> Result<()> {
     run_with_config(&dir, OWN_CONTAINERS)?.refuses_with(&["purser.toml", "lets others write", "chmod"])
 }
 
-/// A tmpfs mounted for one test.
-struct Disk<'a> {
-    at: &'a Path,
-}
-
-impl<'a> Disk<'a> {
-    fn mount(at: &'a Path, options: &str) -> Result<Disk<'a>> {
-        fs::create_dir_all(at)?;
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "purser-test"]).arg(at))?;
-        Ok(Disk { at })
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        drop(output(Command::new("umount").arg("-l").arg(self.at)));
-    }
-}
-
 #[test]
 fn read_only_store() -> Result<()> {
     let _lab = Lab::enter()?;
@@ -209,13 +190,6 @@ fn a_disk_that_fills_up_loses_nothing() -> Result<()> {
     ensure!(agent.said()?.contains("room again"), "{}", agent.said()?);
     agent.verify()?;
     agent.stop()
-}
-
-/// Writes until nothing more fits.
-fn fill(path: &Path) -> Result<()> {
-    let mut file = fs::File::create(path)?;
-    while std::io::Write::write(&mut file, &[0; 4096]).is_ok() {}
-    Ok(())
 }
 
 #[test]

@@ -91,7 +91,8 @@ impl Tally {
         self.workers.get(worker as usize).is_some_and(|done| place < *done)
     }
 
-    fn numbers(&self) -> impl Iterator<Item = u64> {
+    /// Every number that was executed.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
         let step = self.workers.len() as u64;
         self.workers
             .iter()

@@ -10,7 +10,9 @@ mod commands; // exit codes and last lines of commands that need the kernel
 mod container_logs; // what containers print: nothing lost, nothing twice, through rotation and kills
 mod containers; // every first process of a thousand short containers is attributed
 mod cri; // a containerd of our own, told what to do over CRI
+mod disk; // small disks and how to fill them
 mod exec_modes; // every way to start or fail to start a program is seen
+mod faults; // each write, sync, rename and send fails or is the last thing an agent does
 mod files; // lines of log files: nothing lost, nothing twice
 mod group; // cgroups of our own
 mod hostile; // root in a container looks for a sink's password, and does not find it
@@ -25,7 +27,9 @@ mod record; // reading documents
 mod restart; // what happens while the agent is down, and a clean stop
 mod rival; // the distribution's execsnoop on the same load
 mod rules; // rules swapped under load: the counts add up
+mod search; // events to a real OpenSearch, through kills, and read back
 mod taken_away; // the store directory or the pins vanish under an agent, or the agent itself
+mod trial; // what a sink goes through that promises each event once
 mod upgrade; // agents of two builds take over from each other under load
 mod vm; // the exec modes on other kernels, in virtual machines
 mod webhook; // events to receivers over HTTP, in each schema

@@ -20,6 +20,7 @@ use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
 
 use crate::lab::{run, signal, temporary, wait_limited};
+use crate::trial::Receiver;
 
 /// Where xtask puts the jars.
 const JARS: &str = "/var/cache/purser-tests/kafka-4.1.0";
@@ -53,48 +54,6 @@ impl Broker {
         run(&mut format)?;
         broker.start_again()?;
         Ok(broker)
-    }
-
-    pub(crate) fn start_again(&mut self) -> Result<()> {
-        ensure!(self.child.is_none(), "the broker still runs");
-        let log = File::create(self.path("log"))?;
-        let mut java = self.java("kafka.Kafka");
-        java.arg(self.path("server.properties")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(java.spawn().context("starting java (package default-jre-headless)")?);
-        let start = Instant::now();
-        while !fs::read_to_string(self.path("log"))?.contains("Kafka Server started") {
-            ensure!(start.elapsed() < START_LIMIT, "Kafka does not start: {}", self.last_words());
-            if let Some(child) = &mut self.child
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("Kafka ended with {status}: {}", self.last_words());
-            }
-            sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
-    /// A clean stop.
-    pub(crate) fn stop(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the broker does not run")?;
-        signal(child.id(), "TERM")?;
-        if wait_limited(&mut child, STOP_LIMIT)?.is_none() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
-    }
-
-    /// As when its host loses power, but for what is in the page cache.
-    pub(crate) fn kill9(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the broker does not run")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn plain(&self) -> String {
@@ -228,6 +187,44 @@ impl Broker {
             named(&ways),
             named(&ways),
         )
+    }
+}
+
+impl Receiver for Broker {
+    fn start_again(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the broker still runs");
+        let log = File::create(self.path("log"))?;
+        let mut java = self.java("kafka.Kafka");
+        java.arg(self.path("server.properties")).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(java.spawn().context("starting java (package default-jre-headless)")?);
+        let start = Instant::now();
+        while !fs::read_to_string(self.path("log"))?.contains("Kafka Server started") {
+            ensure!(start.elapsed() < START_LIMIT, "Kafka does not start: {}", self.last_words());
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("Kafka ended with {status}: {}", self.last_words());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the broker does not run")?;
+        signal(child.id(), "TERM")?;
+        if wait_limited(&mut child, STOP_LIMIT)?.is_none() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn kill9(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("the broker does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 }
 

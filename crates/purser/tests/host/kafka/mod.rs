@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events to a real Apache Kafka, started here, and read back by a consumer of its own. What stands in
 //! a topic is compared with what stands in the store, number by number.
-//! PURSER_KAFKA_KILLS (6) and PURSER_KAFKA_EVENTS (0, more than that many) make the long run longer.
 
 pub(crate) mod broker;
 mod reader;
 pub(crate) mod sinks;
 
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::agent::{Agent, purser};
-use crate::kill9::setting;
 use crate::lab::{Lab, run, unique};
-use crate::load::Load;
 use crate::restart::execute;
+use crate::trial::{Receiver, Trial, scratch};
 use broker::{Broker, SCRAM_PASSWORD};
-use reader::{Isolation, read};
-use sinks::{caught_up, lacks, sink, stored, wait_for_sinks};
+pub(crate) use reader::{Isolation, read};
+use sinks::{caught_up, lacks, sequences, sink, stored, wait_for_sinks};
 
 const SENT_LIMIT: Duration = Duration::from_secs(300);
 const SCOPE: &str = "[scope]\ninclude = [\"container\"]\nnames = [\"purser-test-kafka-*\"]\n";
@@ -125,9 +122,7 @@ fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
     let lab = Lab::enter()?;
     let mut broker = Broker::start()?;
     broker.create("once", 3)?;
-    let (kills, events) = (setting("PURSER_KAFKA_KILLS", 6)?, setting("PURSER_KAFKA_EVENTS", 0)?);
-    let rate = if events == 0 { 300 } else { 2_000 };
-    let file = broker.dir().join("out.jsonl");
+    let (_dir, file) = scratch()?;
     let config = format!(
         "{SCOPE}[sink.once]\ntype = \"kafka\"\nbrokers = [\"{}\"]\ntopic = \"once\"\nexactly_once = true\n\
          [sink.disk]\ntype = \"file\"\npath = \"{}\"\nrotate_bytes = \"none\"\n",
@@ -136,44 +131,19 @@ fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
     );
     // Nobody is there at first: events wait, and the other sink does not.
     broker.stop()?;
-    let mut agent = Agent::start(&config)?;
-    let tag = unique("kafka-once");
-    let load = Load::start(&lab, &format!("purser-test-{tag}"), rate, &tag, None)?;
-    wait_for_sinks(&agent, SENT_LIMIT, |sinks| sink(sinks, "disk")["acked"].as_u64() > Some(100))?;
-    let sinks = sinks::list(&agent)?;
-    ensure!(sink(&sinks, "once")["acked"] == 0, "acknowledged by nobody: {sinks:?}");
+    let mut trial = Trial::start(&lab, "kafka-once", &config)?;
+    wait_for_sinks(&trial.agent, SENT_LIMIT, |sinks| sink(sinks, "disk")["acked"].as_u64() > Some(100))?;
+    let now = sinks::list(&trial.agent)?;
+    ensure!(sink(&now, "once")["acked"] == 0, "acknowledged by nobody: {now:?}");
     broker.start_again()?;
-    wait_for_sinks(&agent, SENT_LIMIT, |sinks| sink(sinks, "once")["acked"].as_u64() > Some(0))?;
-    let started = Instant::now();
-    for kill in 0..kills {
-        sleep(Duration::from_millis(u64::from(300 + kill * 397 % 900)));
-        agent.kill9()?;
-        if kill == kills / 3 {
-            broker.kill9()?;
-            broker.start_again()?;
-        }
-        agent.start_again()?;
-        if kill == kills / 2 {
-            broker.stop()?;
-            sleep(Duration::from_secs(if events == 0 { 3 } else { 40 }));
-            broker.start_again()?;
-        }
-        // The long run has its number of events to reach, spread over its kills.
-        let until =
-            started + Duration::from_secs(u64::from(events) * u64::from(kill + 1) / u64::from(kills) / 1_000);
-        sleep(until.saturating_duration_since(Instant::now()));
-    }
-    let tally = load.end()?;
-    ensure!(tally.done >= u64::from(events), "{} of {events} events", tally.done);
+    wait_for_sinks(&trial.agent, SENT_LIMIT, |sinks| sink(sinks, "once")["acked"].as_u64() > Some(0))?;
+    let tally = trial.run(&mut broker)?;
     let both = |sinks: &[Value]| caught_up(sinks, "once") && caught_up(sinks, "disk");
-    wait_for_sinks(&agent, SENT_LIMIT, both)?;
-    agent.stop()?;
-    let stored = stored(&agent)?;
+    wait_for_sinks(&trial.agent, trial.patience(), both)?;
+    let stored = trial.end(&tally)?;
     let records = read(&broker.plain(), "once", Isolation::Committed)?;
-    println!("{kills} kills, {} executions, {} events, {} records", tally.done, stored.len(), records.len());
-    lacks("once", &stored, records.iter().map(|record| record.sequence))?;
-    lacks("disk", &stored, sinks::sequences(std::fs::File::open(&file)?)?.into_iter())?;
-    agent.verify().map(drop)
+    lacks("Kafka, read_committed", &stored, records.iter().map(|record| record.sequence))?;
+    lacks("the file", &stored, sequences(std::fs::File::open(&file)?)?.into_iter())
 }
 
 #[test]

@@ -15,20 +15,20 @@ use super::sinks::sequence;
 const READ_LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Isolation {
+pub(crate) enum Isolation {
     Committed,
 }
 
 /// What a test asks of a record.
 #[derive(Debug)]
-pub(super) struct Record {
-    pub(super) sequence: u64,
-    pub(super) schema: String,
-    pub(super) keyed: bool,
+pub(crate) struct Record {
+    pub(crate) sequence: u64,
+    pub(crate) schema: String,
+    pub(crate) keyed: bool,
 }
 
 /// Every record of `topic`.
-pub(super) fn read(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
+pub(crate) fn read(brokers: &str, topic: &str, isolation: Isolation) -> Result<Vec<Record>> {
     let Isolation::Committed = isolation;
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

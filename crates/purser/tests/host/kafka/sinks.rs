@@ -49,11 +49,23 @@ pub(crate) fn wait_for_sinks(
 
 /// The sequence of every event in the store of an agent that has ended.
 pub(crate) fn stored(agent: &Agent) -> Result<Vec<u64>> {
+    let mut sequences = Vec::new();
+    each_stored(agent, |document| {
+        sequences.push(sequence_of(document)?);
+        Ok(())
+    })?;
+    Ok(sequences)
+}
+
+/// Hands every document of the store to `take`, one at a time.
+pub(crate) fn each_stored(agent: &Agent, mut take: impl FnMut(&Value) -> Result<()>) -> Result<()> {
     let mut command = agent.command("export");
     let mut child = command.args(["--format", "jsonl"]).stdout(Stdio::piped()).spawn()?;
-    let sequences = sequences(child.stdout.take().context("stdout of purser export")?)?;
+    for line in BufReader::new(child.stdout.take().context("stdout of purser export")?).lines() {
+        take(&serde_json::from_str(&line?)?)?;
+    }
     ensure!(child.wait()?.success(), "purser export failed");
-    Ok(sequences)
+    Ok(())
 }
 
 /// The sequence of each document, one a line.
@@ -62,11 +74,15 @@ pub(crate) fn sequences(lines: impl Read) -> Result<Vec<u64>> {
 }
 
 pub(crate) fn sequence(document: &[u8]) -> Result<u64> {
-    let document: Value = serde_json::from_slice(document)?;
+    sequence_of(&serde_json::from_slice(document)?)
+}
+
+pub(crate) fn sequence_of(document: &Value) -> Result<u64> {
     document["event"]["sequence"].as_u64().context("a document without a sequence")
 }
 
 /// Fails unless `arrived` has each of `stored` exactly once, and nothing else.
+#[expect(clippy::print_stdout, reason = "the figure of a long run")]
 pub(crate) fn lacks(what: &str, stored: &[u64], arrived: impl Iterator<Item = u64>) -> Result<()> {
     let mut counts: BTreeMap<u64, i64> = BTreeMap::new();
     arrived.for_each(|sequence| *counts.entry(sequence).or_default() += 1);
@@ -75,8 +91,7 @@ pub(crate) fn lacks(what: &str, stored: &[u64], arrived: impl Iterator<Item = u6
         counts.iter().filter(|(_, count)| **count > 1).map(|(sequence, _)| *sequence).collect();
     let known: std::collections::BTreeSet<u64> = stored.iter().copied().collect();
     let strange: Vec<&u64> = counts.keys().filter(|sequence| !known.contains(sequence)).collect();
-    ensure!(
-        lost.is_empty() && twice.is_empty() && strange.is_empty(),
+    let told = format!(
         "{what}: of {} events {} lost {:?}, {} twice {:?}, {} never stored {:?}",
         stored.len(),
         lost.len(),
@@ -86,6 +101,8 @@ pub(crate) fn lacks(what: &str, stored: &[u64], arrived: impl Iterator<Item = u6
         strange.len(),
         strange.first()
     );
+    println!("{told}");
+    ensure!(lost.is_empty() && twice.is_empty() && strange.is_empty(), "{told}");
     Ok(())
 }
 
