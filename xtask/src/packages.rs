@@ -45,7 +45,7 @@ pub(crate) const TESTS: &[&str] = &[
 ];
 
 /// To compare speed with what the distribution has.
-pub(crate) const BENCH: &[&str] = &["auditd"];
+pub(crate) const BENCH: &[&str] = &["auditd", "kcat", "rsyslog", "rsyslog-kafka"];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -49,9 +49,19 @@ pub(crate) struct Found {
 impl Agent {
     /// Starts an agent on an empty store and waits until it records the lab's load.
     pub(crate) fn start(lab: &Lab) -> Result<Agent> {
+        Agent::start_with(lab, "", |_| Ok(()))
+    }
+
+    /// The same with more configuration, and on a store that `prepare` has made.
+    pub(crate) fn start_with(
+        lab: &Lab,
+        more: &str,
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Agent> {
         let dir = TempDir::with_prefix_in("agent-", env!("CARGO_TARGET_TMPDIR"))?;
+        prepare(&dir.path().join("store"))?;
         let config = dir.path().join("purser.toml");
-        fs::write(&config, lab.config())?;
+        fs::write(&config, lab.config() + more)?;
         let said = fs::File::create(dir.path().join("said"))?;
         let mut command = purser("run", &dir);
         command.arg("--config").arg(config).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
@@ -68,6 +78,13 @@ impl Agent {
     /// `purser log`, ready for more arguments.
     pub(crate) fn log(&self) -> Command {
         purser("log", &self.dir)
+    }
+
+    /// `purser sink ls -o json`.
+    pub(crate) fn list_sinks(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
+        command.args(["sink", "ls", "-o", "json", "--store"]).arg(self.dir.path().join("store"));
+        command
     }
 
     /// A clean stop.

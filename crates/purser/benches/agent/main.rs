@@ -9,27 +9,35 @@
 //!
 //!   cargo bench -p purser --bench agent -- [--seconds N] [--only PART]
 //!
-//! N seconds flat out, 60 if not told. PART is cost, latency, flood or steady.
+//! N seconds flat out, 60 if not told. PART is cost, latency, flood, ship or steady.
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod agent;
+#[path = "../../../ship/benches/ship/broker.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the benchmark of ship, which uses all of it")]
+mod broker;
 mod cost;
 mod flood;
 mod lab;
 mod latency;
 mod load;
 mod rivals;
+#[path = "../../../ship/benches/ship/sample.rs"]
+#[allow(clippy::unwrap_used, reason = "as above")]
+mod sample;
+mod ship;
 mod steady;
 mod table;
 mod usage;
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
+use names as _;
 use table::Table;
 
 const SECONDS: u64 = 60;
-const PARTS: [&str; 4] = ["cost", "latency", "flood", "steady"];
+const PARTS: [&str; 5] = ["cost", "latency", "flood", "ship", "steady"];
 
 fn main() -> Result<()> {
     let wanted = Wanted::from_args()?;
@@ -45,6 +53,9 @@ fn main() -> Result<()> {
     let mut end = Ok(());
     if wanted.has("flood") {
         end = flood::measure(&lab, wanted.seconds, &mut table);
+    }
+    if wanted.has("ship") && end.is_ok() {
+        end = ship::measure(&lab, &mut table);
     }
     // Last: once auditing has been on, the kernel prepares every later process for it.
     if wanted.has("steady") && end.is_ok() {
