@@ -103,7 +103,7 @@ impl Batch {
     /// An empty batch that takes documents rendered by `renderer`.
     pub fn new(renderer: &Renderer) -> Batch {
         Batch {
-            number: 0,
+            number: 1,
             context: Arc::clone(renderer.context()),
             schema: renderer.schema(),
             items: Vec::new(),
@@ -157,7 +157,8 @@ impl Batch {
         self.place.next = next;
     }
 
-    /// Changes with each batch of a line; the same batch keeps it however often it is sent.
+    /// Changes with each batch of a line; the same batch keeps it however often it is sent. Never 0, which
+    /// is what sinks begin with that have seen none.
     pub fn number(&self) -> u64 {
         self.number
     }

@@ -2,7 +2,7 @@
 //! Receivers that fail in ways the real ones cannot be made to: slow, silent, with a wrong certificate, with
 //! no address, or busy for ever. Nothing is lost by any of them, nothing comes twice, and each is told.
 
-use crate::harness::{event, fill, finish, free_port, line, trouble};
+use crate::harness::{event, fill, finish, free_port, line, probe, trouble};
 use crate::proxy::{answer, message};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -171,6 +171,25 @@ fn a_receiver_that_reads_byte_by_byte_holds_up_nobody_and_loses_nothing() {
         *found.entry(number).or_insert(0) += 1;
     }
     assert_eq!(found, once_each(count));
+}
+
+#[test]
+fn a_probe_of_syslog_sends_its_canary() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 1, |_| 0);
+    let (listener, port) = listen();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        let (mut client, _) = listener.accept().unwrap();
+        let count = client.read(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    });
+    let place = HostPort { host: "127.0.0.1".to_string(), port };
+    let settings = SyslogSettings { place, transport: SyslogTransport::Tcp, facility: 13 };
+    let mut told = Vec::new();
+    probe(&Target::Syslog(Box::new(settings)), dir.path(), &mut told);
+    assert!(told.iter().all(|step| step.outcome.is_ok()), "{told:?}");
+    assert!(reader.join().unwrap().contains("number-1"));
 }
 
 /// A certificate for `name` that counts from `from` to `to`, in seconds from now, and is its own authority.

@@ -208,3 +208,15 @@ pub(crate) fn killed(name: &str, env: &[(&str, String)], kills: u32) -> u32 {
         }
     }
 }
+
+/// Has a sink to `target` tell its steps, with the first event of the store in `dir` for a canary.
+pub(crate) fn probe(target: &Target, dir: &Path, told: &mut Vec<ship::Step>) {
+    let context = event::document::Context { store_id: [9; 16], host_name: "host-1".to_string() };
+    let mut renderer = ship::Renderer::new(context, Schema::Ecs);
+    let mut batch = ship::Batch::new(&renderer);
+    let entry = store::Reader::open(dir).unwrap().query(&store::Query::default()).next().unwrap().unwrap();
+    batch.push(&mut renderer, entry);
+    let origin = ship::Origin { sink: "test".to_string(), store_id: [9; 16] };
+    let mut sink = target.sink(origin, Box::new(std::io::sink())).unwrap();
+    sink.probe(&batch, &mut |step| told.push(step));
+}
