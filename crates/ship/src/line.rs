@@ -44,7 +44,7 @@ pub struct LineSettings {
     /// Whether a sink without a cursor begins with the oldest event, or with the next one.
     pub from_start: bool,
     /// Sequence of the event that came first after the store was opened: a cursor beyond it has
-    /// seen events that the store has lost.
+    /// seen events that the store has lost. 0 when it has been open since: nothing can be lost then.
     pub store_end: u64,
 }
 
@@ -161,7 +161,11 @@ impl Line {
         std::fs::create_dir_all(&dir).map_err(|source| Error::io("creating", &dir, source))?;
         let mut cursor = Cursor::open(&dir.join("cursor"), reader.store_id())?;
         if cursor.place().next == 0 {
-            let next = if settings.from_start { 1 } else { settings.store_end.max(1) };
+            let next = match settings.store_end {
+                _ if settings.from_start => 1,
+                0 => head.next().max(1),
+                end => end,
+            };
             cursor.advance(Place { next, ..Place::default() })?;
         }
         let context = Context { store_id: reader.store_id(), host_name: settings.host_name.clone() };

@@ -154,12 +154,12 @@ impl Agent {
         }
         let changed = differences(&self.config, &config);
         if changed.is_empty() {
-            self.sinks.configure(prepared, self.line.store.next_sequence())?;
+            self.sinks.configure(prepared, 0)?;
             return Ok(changed);
         }
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
-        self.sinks.configure(prepared, self.line.store.next_sequence())?;
+        self.sinks.configure(prepared, 0)?;
         self.sources.configure(&config, self.pipeline.redactor(), self.line.store.next_sequence())?;
         self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;

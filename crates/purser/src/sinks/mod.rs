@@ -15,6 +15,7 @@ use crate::control::SinkState;
 use ship::{Head, Notice, Order, Runner, State, Status};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ struct Working {
     status: Arc<Mutex<Status>>,
     /// What was last said about it.
     said: State,
+    /// Where the store ended when it was opened, until the sink has sent something since.
+    store_end: Arc<AtomicU64>,
 }
 
 /// All of them.
@@ -104,7 +107,7 @@ impl Sinks {
     }
 
     /// Makes the sinks those of `prepared`: what did not change runs on. `store_end` is where the
-    /// store ended when it was opened.
+    /// store ended when it was opened, and 0 later: what sinks have sent since cannot be lost.
     pub(crate) fn configure(&mut self, prepared: Vec<Prepared>, store_end: u64) -> anyhow::Result<()> {
         let mut old = std::mem::take(&mut self.working);
         for prepared in prepared {
@@ -115,10 +118,9 @@ impl Sinks {
                 }
                 other => other,
             };
-            let before = before.map(|working| {
+            if let Some(working) = &before {
                 working.runner.order(Order::Stop(Duration::ZERO));
-                working.runner
-            });
+            }
             let working = self.start(prepared, before, store_end)?;
             self.working.insert(working.prepared.name.clone(), working);
         }
@@ -130,10 +132,10 @@ impl Sinks {
     }
 
     /// The thread first waits for the end of the one `before` it, which holds the cursor.
-    fn start(&self, prepared: Prepared, before: Option<Runner>, store_end: u64) -> anyhow::Result<Working> {
+    fn start(&self, prepared: Prepared, before: Option<Working>, store_end: u64) -> anyhow::Result<Working> {
         let status = Arc::new(Mutex::new(Status::default()));
         let (teller, name) = (self.teller.clone(), prepared.name.clone());
-        let setting = prepare::Setting {
+        let mut setting = prepare::Setting {
             prepared: prepared.clone(),
             store: self.store.clone(),
             store_end,
@@ -141,15 +143,21 @@ impl Sinks {
             status: Arc::clone(&status),
             tell: Arc::new(move |notice| teller.tell(&name, notice)),
         };
-        let mut before = before;
+        let store_end = Arc::new(AtomicU64::new(store_end));
+        let (mut before, unchecked) = (before, Arc::clone(&store_end));
         let make = move || {
             if let Some(before) = before.take() {
-                before.join();
+                before.runner.join();
+                // It may have ended before it could look whether the store still has what it had sent.
+                if before.status.lock().unwrap_or_else(PoisonError::into_inner).sent == 0 {
+                    unchecked.store(before.store_end.load(Ordering::Relaxed), Ordering::Relaxed);
+                }
             }
+            setting.store_end = unchecked.load(Ordering::Relaxed);
             setting.line()
         };
         let runner = Runner::start(&format!("sink {}", prepared.name), Arc::clone(&status), Box::new(make))?;
-        Ok(Working { prepared, runner, status, said: State::Starting })
+        Ok(Working { prepared, runner, status, said: State::Starting, store_end })
     }
 
     /// The next notice for the record.

@@ -24,6 +24,7 @@ mod machines; // containers of LXC and systemd-nspawn
 mod metrics; // numbers and health for monitoring
 mod pod; // a pod of containerd has its names
 mod record; // reading documents
+mod reloads; // the configuration changes under load, sinks and all
 mod restart; // what happens while the agent is down, and a clean stop
 mod rival; // the distribution's execsnoop on the same load
 mod rules; // rules swapped under load: the counts add up

@@ -369,3 +369,14 @@ fn a_receiver_can_ask_for_time() {
     world.answer(Err(SendError::Later("429".to_string(), Duration::ZERO)));
     assert!(matches!(line.turn(NOW), Turn::Wait(wait) if wait > Duration::ZERO));
 }
+
+/// A sink that is set up anew while events come: the one before it was ahead of what was known then.
+#[test]
+fn while_the_store_stays_open_no_cursor_is_beyond_it() {
+    let mut world = World::new();
+    world.record(6);
+    run(&mut world.line(10));
+    world.head.set(4);
+    run(&mut world.line(10));
+    assert_eq!((world.given(), world.told()), (vec![vec![1, 2, 3, 4, 5, 6]], vec![]));
+}
