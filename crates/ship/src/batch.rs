@@ -23,6 +23,9 @@ impl Default for Limits {
     }
 }
 
+/// What an agent does when it records an event only to measure its way.
+pub const CANARY: &str = "canary";
+
 /// An event that cannot become a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
@@ -81,6 +84,11 @@ impl Document<'_> {
             Some(event) => Cow::Borrowed(event.kind().word()),
             None => Cow::Borrowed(""),
         }
+    }
+
+    /// Whether it is only there to see how long the way takes.
+    pub(crate) fn is_canary(&self) -> bool {
+        self.entry.kind == Kind::Agent as u8 && self.action() == CANARY
     }
 
     /// `event.id` of the document.

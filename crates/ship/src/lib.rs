@@ -47,7 +47,7 @@ mod webhook;
 mod wire;
 
 pub use backoff::{Backoff, Random};
-pub use batch::{Batch, Document, Limits};
+pub use batch::{Batch, CANARY, Document, Limits};
 pub use cursor::{Cursor, MAX_MARK_BYTES, Place};
 pub use elastic::{ElasticSettings, SetUp, SetUpStep};
 pub use error::Error;

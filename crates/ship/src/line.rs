@@ -314,8 +314,12 @@ impl Line {
         if good > 0 {
             self.status.acked_time_ns = Some(now);
         }
-        for document in self.batch.documents() {
-            self.latency.note(now.saturating_sub(document.time_ns) / 1000);
+        for (index, document) in self.batch.documents().enumerate() {
+            let took_us = now.saturating_sub(document.time_ns) / 1000;
+            self.latency.note(took_us);
+            if document.is_canary() && sent.poison.iter().all(|poison| poison.index != index) {
+                (self.status.canary_us, self.status.canary_time_ns) = (Some(took_us), Some(now));
+            }
         }
         self.sent = Some(sent);
     }

@@ -87,6 +87,12 @@ pub struct Status {
     /// Time of the oldest event that is being sent, ns since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unsent_ns: Option<u64>,
+    /// From event to acknowledgement of the last canary, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_us: Option<u64>,
+    /// When it was acknowledged, ns since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_time_ns: Option<u64>,
     /// From event to acknowledgement, in microseconds: half of the last minutes' were faster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_p50_us: Option<u64>,

@@ -84,6 +84,8 @@ pub(crate) struct Agent {
     notify: Notify,
     /// Whether a signal that ends a service means that nothing shall be recorded from then on.
     for_good: bool,
+    /// When the last canary was recorded, or the agent started.
+    canary_at: Instant,
     /// What went wrong last.
     mishap: Option<Mishap>,
     /// Gaps told since the start, by cause.
@@ -318,6 +320,7 @@ impl Agent {
         }
         self.tick_sources()?;
         self.tell_losses()?;
+        self.send_canary()?;
         for name in self.rules.expire(&mut self.pipeline.probe, &self.pipeline.cgroups)? {
             self.tell("rule_remove", format!("rule {name} ended"))?;
         }

@@ -2,12 +2,13 @@
 //! What sinks ask of the agent and are told by it: notices for the record, and orders.
 
 use super::{Agent, count_gap};
+use crate::config::Sink;
 use crate::control::{Answer, Reply, RewindTo};
 use crate::sinks::{Sinks, Told};
 use event::{Gap, GapCause};
-use ship::{Notice, Order};
+use ship::{CANARY, Notice, Order};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time that sinks have to send what is committed when the agent ends.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -57,6 +58,18 @@ impl Agent {
                 ),
             ),
         }
+    }
+
+    /// Records a canary when one is due. It is an event like all others, so that nothing about order,
+    /// numbers and cursors is different for it.
+    pub(super) fn send_canary(&mut self) -> anyhow::Result<()> {
+        let every = |sink: &Sink| sink.common.canary.secs().map(Duration::from_secs);
+        let Some(shortest) = self.config.sinks.values().filter_map(every).min() else { return Ok(()) };
+        if self.canary_at.elapsed() < shortest {
+            return Ok(());
+        }
+        self.canary_at = Instant::now();
+        self.tell(CANARY, "measures the way to the sinks; nothing happened".to_string())
     }
 
     pub(super) fn pause_sink(&mut self, name: &str) -> anyhow::Result<Reply> {

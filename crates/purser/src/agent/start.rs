@@ -82,6 +82,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         watch,
         notify: Notify::from_environment(),
         for_good: false,
+        canary_at: Instant::now(),
         mishap: None,
         gaps: no_gaps(),
         numbered: Vec::new(),

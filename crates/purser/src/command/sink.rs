@@ -160,14 +160,14 @@ fn table(sinks: &[SinkState], out: &mut impl Write) -> io::Result<()> {
     let width = sinks.iter().map(|sink| sink.name.len()).max().unwrap_or(0).max(4);
     writeln!(
         out,
-        "{:<width$}  {:<13}  {:<8}  {:>12}  {:>10}  {:>8}  {:>8}  {:>7}  {:>5}",
-        "NAME", "TYPE", "STATE", "CURSOR", "LAG", "BEHIND", "RATE/S", "RETRIES", "DEAD"
+        "{:<width$}  {:<13}  {:<8}  {:>12}  {:>10}  {:>8}  {:>8}  {:>7}  {:>5}  {:>8}",
+        "NAME", "TYPE", "STATE", "CURSOR", "LAG", "BEHIND", "RATE/S", "RETRIES", "DEAD", "CANARY"
     )?;
     for sink in sinks {
         let status = &sink.status;
         writeln!(
             out,
-            "{:<width$}  {:<13}  {:<8}  {:>12}  {:>10}  {:>8}  {:>8}  {:>7}  {:>5}",
+            "{:<width$}  {:<13}  {:<8}  {:>12}  {:>10}  {:>8}  {:>8}  {:>7}  {:>5}  {:>8}",
             sink.name,
             sink.kind,
             status.state.word(),
@@ -177,6 +177,7 @@ fn table(sinks: &[SinkState], out: &mut impl Write) -> io::Result<()> {
             grouped(status.rate),
             grouped(status.retried),
             grouped(status.dead),
+            status.canary_us.map_or_else(|| "-".to_string(), |us| behind(us.div_ceil(1_000))),
         )?;
         if let Some(error) = &status.error {
             writeln!(out, "{:<width$}  {}", "", harmless(error))?;
@@ -221,10 +222,14 @@ mod tests {
             lag_events: 1_234,
             ..SinkState::default()
         };
+        sink.status.canary_us = Some(11_200);
         sink.status.error = Some("no \u{1b}broker".to_string());
         let mut out = Vec::new();
         table(&[sink], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("1,234") && text.ends_with("no \\x1bbroker\n"), "{text}");
+        assert!(
+            text.contains("1,234") && text.contains("   12 ms\n") && text.ends_with("no \\x1bbroker\n"),
+            "{text}"
+        );
     }
 }

@@ -91,6 +91,10 @@ pub const KEYS: &[Key] = &[
     key("sink.any.batch_events", "Most events sent at once: 1 to 65536."),
     key("sink.any.batch_bytes", "Most bytes sent at once: 1KiB to 64MiB."),
     key(
+        "sink.any.canary",
+        "Time between events that only measure how long the way takes: 1s to 1d, or \"none\".",
+    ),
+    key(
         "sink.elasticsearch.urls",
         "URLs of the receiver, https:// or http://; the next one is used when one fails.",
     ),

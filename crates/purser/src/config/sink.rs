@@ -47,6 +47,8 @@ pub struct Common {
     pub batch_events: u32,
     /// Bytes of documents sent at once.
     pub batch_bytes: Size,
+    /// Time between canaries.
+    pub canary: Age,
 }
 
 impl Default for Common {
@@ -56,6 +58,7 @@ impl Default for Common {
             from: From::Start,
             batch_events: 8192,
             batch_bytes: Size::of_bytes(4 << 20),
+            canary: Age::none(),
         }
     }
 }
@@ -321,7 +324,7 @@ fn read(table: Spanned<DeTable<'_>>) -> Result<Sink, Wrong> {
     let span = table.span();
     let mut own = table.into_inner();
     let mut common = DeTable::new();
-    for name in ["schema", "from", "batch_events", "batch_bytes"] {
+    for name in ["schema", "from", "batch_events", "batch_bytes", "canary"] {
         if let Some((key, value)) = own.remove_entry(name) {
             common.insert(key, value);
         }
@@ -364,6 +367,9 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
         let bytes = sink.common.batch_bytes.bytes().unwrap_or(u64::MAX);
         if !(1024..=64 << 20).contains(&bytes) {
             return check::fault(at("batch_bytes"), "a batch has from 1KiB to 64MiB");
+        }
+        if sink.common.canary.secs().is_some_and(|secs| !(1..=86_400).contains(&secs)) {
+            return check::fault(at("canary"), "a canary comes each 1s to 1d, or \"none\"");
         }
         match &sink.kind {
             Kind::Stdout => {}

@@ -71,7 +71,7 @@ fn process(page: &mut Page) {
 /// A counter or gauge of each sink.
 type OfSink = (&'static str, &'static str, &'static str, fn(&SinkState) -> Option<f64>);
 
-const OF_SINKS: [OfSink; 9] = [
+const OF_SINKS: [OfSink; 11] = [
     ("purser_sink_sent_total", "counter", "Documents handed to the sink.", |s| Some(s.status.sent as f64)),
     ("purser_sink_acked_total", "counter", "Documents acknowledged.", |s| Some(s.status.acked as f64)),
     ("purser_sink_retries_total", "counter", "Tries that failed.", |s| Some(s.status.retried as f64)),
@@ -91,6 +91,12 @@ const OF_SINKS: [OfSink; 9] = [
     }),
     ("purser_sink_latency_p99_seconds", "gauge", "From event to acknowledgement.", |s| {
         s.status.latency_p99_us.map(|us| us as f64 / 1e6)
+    }),
+    ("purser_sink_canary_seconds", "gauge", "The same of the last canary.", |s| {
+        s.status.canary_us.map(|us| us as f64 / 1e6)
+    }),
+    ("purser_sink_canary_time_seconds", "gauge", "When the last canary was acknowledged.", |s| {
+        s.status.canary_time_ns.map(|ns| ns as f64 / 1e9)
     }),
 ];
 

@@ -7,7 +7,7 @@ use crate::cursor::Place;
 use crate::render::Schema;
 use crate::sink::{Poison, Rejected, SendError, Sent, Sink, Step, Trouble};
 use crate::status::{Head, State, Status};
-use event::codec;
+use event::{Agent, Body, Event, codec};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -81,9 +81,12 @@ impl World {
 
     /// Commits `count` more events.
     fn record(&mut self, count: u64) {
-        for _ in 0..count {
-            let number = self.writer.next_sequence();
-            let event = sample::event(number);
+        let first = self.writer.next_sequence();
+        self.record_these((first..first + count).map(sample::event));
+    }
+
+    fn record_these(&mut self, events: impl Iterator<Item = Event>) {
+        for event in events {
             let mut bytes = Vec::new();
             codec::encode(&event, &mut bytes);
             let keys = Keys {
@@ -166,6 +169,26 @@ fn every_event_goes_once_in_batches_and_a_new_line_goes_on_behind_it() {
     assert_eq!(world.given(), [vec![11, 12]]);
     let status = world.status();
     assert_eq!((status.cursor, status.acked, status.state), (13, 2, State::Running));
+}
+
+#[test]
+fn a_canary_is_an_event_like_others_and_its_time_is_told() {
+    let mut world = World::new();
+    world.record(2);
+    let agent = Agent { action: crate::CANARY.to_string(), ..Agent::default() };
+    let canary = |time_ns| Event { time_ns, body: Body::Agent(agent.clone()), ..sample::event(1) };
+    world.record_these([canary(999_000_000)].into_iter());
+    let mut line = world.line(10);
+    run(&mut line);
+    assert_eq!(world.given(), [vec![1, 2, 3]]);
+    let status = world.status();
+    assert_eq!((status.canary_us, status.canary_time_ns), (Some(1_000), Some(1_000_000_000)));
+    // One from a clock that has been set back since took no time at all; one set aside has not arrived.
+    world.record_these([canary(2_000_000_000), canary(1_000)].into_iter());
+    let poison = vec![Poison { index: 1, reason: "too long".to_string() }];
+    world.answer(Ok(Sent { poison, ..Sent::default() }));
+    run(&mut line);
+    assert_eq!(world.status().canary_us, Some(0));
 }
 
 #[test]
@@ -319,6 +342,17 @@ fn a_cursor_beyond_a_store_that_lost_its_end_goes_back_and_is_told() {
     assert_eq!(world.given(), [vec![4, 5]]);
 }
 
+/// A sink that is set up anew while events come: the one before it was ahead of what was known then.
+#[test]
+fn while_the_store_stays_open_no_cursor_is_beyond_it() {
+    let mut world = World::new();
+    world.record(6);
+    run(&mut world.line(10));
+    world.head.set(4);
+    run(&mut world.line(10));
+    assert_eq!((world.given(), world.told()), (vec![vec![1, 2, 3, 4, 5, 6]], vec![]));
+}
+
 #[test]
 fn a_line_holds_one_batch_while_its_receiver_is_away() {
     let mut world = World::new();
@@ -368,15 +402,4 @@ fn a_receiver_can_ask_for_time() {
     // A short time does not shorten our own patience.
     world.answer(Err(SendError::Later("429".to_string(), Duration::ZERO)));
     assert!(matches!(line.turn(NOW), Turn::Wait(wait) if wait > Duration::ZERO));
-}
-
-/// A sink that is set up anew while events come: the one before it was ahead of what was known then.
-#[test]
-fn while_the_store_stays_open_no_cursor_is_beyond_it() {
-    let mut world = World::new();
-    world.record(6);
-    run(&mut world.line(10));
-    world.head.set(4);
-    run(&mut world.line(10));
-    assert_eq!((world.given(), world.told()), (vec![vec![1, 2, 3, 4, 5, 6]], vec![]));
 }

@@ -124,7 +124,7 @@ fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
     broker.create("once", 3)?;
     let (_dir, file) = scratch()?;
     let config = format!(
-        "{SCOPE}[sink.once]\ntype = \"kafka\"\nbrokers = [\"{}\"]\ntopic = \"once\"\nexactly_once = true\n\
+        "{SCOPE}[sink.once]\ntype = \"kafka\"\nbrokers = [\"{}\"]\ntopic = \"once\"\nexactly_once = true\ncanary = \"1s\"\n\
          [sink.disk]\ntype = \"file\"\npath = \"{}\"\nrotate_bytes = \"none\"\n",
         broker.plain(),
         file.display()
@@ -139,7 +139,8 @@ fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
     wait_for_sinks(&trial.agent, SENT_LIMIT, |sinks| sink(sinks, "once")["acked"].as_u64() > Some(0))?;
     let tally = trial.run(&mut broker)?;
     let both = |sinks: &[Value]| caught_up(sinks, "once") && caught_up(sinks, "disk");
-    wait_for_sinks(&trial.agent, trial.patience(), both)?;
+    let canary = |sinks: &[Value]| both(sinks) && sink(sinks, "once")["canary_us"].as_u64() > Some(0);
+    wait_for_sinks(&trial.agent, trial.patience(), canary)?;
     let stored = trial.end(&tally)?;
     let records = read(&broker.plain(), "once", Isolation::Committed)?;
     lacks("Kafka, read_committed", &stored, records.iter().map(|record| record.sequence))?;
