@@ -3,10 +3,12 @@
 //! sending it again changes nothing; what became of it is read item by item, because an answer of
 //! 200 says nothing about them.
 
+mod dashboards;
 mod reply;
 mod setup;
 mod template;
 
+pub use dashboards::dashboards;
 #[cfg(feature = "answers")]
 pub(crate) use reply::read as fates;
 pub use setup::{SetUp, SetUpStep};

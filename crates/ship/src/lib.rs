@@ -49,7 +49,7 @@ mod wire;
 pub use backoff::{Backoff, Random};
 pub use batch::{Batch, CANARY, Document, Limits};
 pub use cursor::{Cursor, MAX_MARK_BYTES, Place};
-pub use elastic::{ElasticSettings, SetUp, SetUpStep};
+pub use elastic::{ElasticSettings, SetUp, SetUpStep, dashboards};
 pub use error::Error;
 pub use file::FileSettings;
 pub use http::{HttpAuth, HttpSettings, Url};

@@ -103,6 +103,7 @@ fn a_search_cluster_gets_everything_once() {
     let Some(node) = Node::start() else { return };
     it_is_set_up_and_tested(&node);
     killed_senders_and_a_bad_receiver_lose_and_repeat_nothing(&node);
+    dashboards_ask_what_the_cluster_understands(&node);
     what_cannot_be_stored_is_set_aside(&node);
     it_waits_while_told_to_and_goes_elsewhere(&node);
 }
@@ -131,9 +132,8 @@ fn it_is_set_up_and_tested(node: &Node) {
     probe(&Target::Elastic(Box::new(settings)), dir.path(), &mut told);
     assert_eq!(told.len(), 5, "{told:?}");
     assert!(told.iter().all(|step| step.outcome.is_ok()), "{told:?}");
-    assert_eq!(node.numbers("logs-purser.exec-test"), once_each(1), "the canary is not there");
-    let mut told = Vec::new();
     assert_eq!(node.numbers("logs-purser.exec-test"), once_each(1), "the canary is there");
+    let mut told = Vec::new();
     probe(&Target::Elastic(Box::new(self::settings(&[free_port()], "logs-x"))), dir.path(), &mut told);
     assert!(told.last().unwrap().outcome.as_ref().unwrap_err().contains("Connection refused"), "{told:?}");
 }
@@ -180,6 +180,36 @@ fn a_line_in_a_process_of_its_own() {
     let target = Target::Elastic(Box::new(settings));
     let (mut line, status) = line(Path::new(&dir), &target, EVENTS, 1000, Schema::Ecs);
     finish(&mut line, &status, EVENTS, |_| {});
+}
+
+/// The stream with all events is there: each panel's search and count is run on it.
+fn dashboards_ask_what_the_cluster_understands(node: &Node) {
+    let stream = "logs-purser.exec-killed";
+    let mut found = BTreeMap::new();
+    for object in ship::dashboards(stream) {
+        let attributes = &object["attributes"];
+        let text = |value: &Value| serde_json::from_str::<Value>(value.as_str().unwrap_or("null")).unwrap();
+        let source = text(&attributes["kibanaSavedObjectMeta"]["searchSourceJSON"]);
+        let Some(query) = source["query"]["query"].as_str().filter(|query| !query.is_empty()) else {
+            continue;
+        };
+        let field = &text(&attributes["visState"])["aggs"][1]["params"]["field"];
+        let mut search = json!({ "track_total_hits": true, "query": { "query_string": { "query": query } } });
+        if field.is_string() {
+            search["aggs"] = json!({ "count": { "terms": { "field": field } } });
+        }
+        let told = node.ask("POST", &format!("/{stream}/_search"), &search);
+        assert!(told["error"].is_null(), "{query}: {told}");
+        let name = object["id"].as_str().unwrap().rsplit('-').next().unwrap().to_string();
+        found.insert(name, (told["hits"]["total"]["value"].clone(), told["aggregations"]["count"].clone()));
+    }
+    assert_eq!(found.len(), 6, "{found:?}");
+    let (total, count) = &found["commands"];
+    assert_eq!(
+        (total, &count["buckets"][0]),
+        (&json!(EVENTS), &json!({ "key": "web", "doc_count": EVENTS }))
+    );
+    assert_eq!((&found["gaps"].0, &found["shells"].0), (&json!(0), &json!(0)));
 }
 
 fn what_cannot_be_stored_is_set_aside(node: &Node) {

@@ -5,12 +5,14 @@
 use crate::command::Usage;
 use crate::command::output;
 use crate::command::place::Place;
+use crate::config::sink::Kind;
 use crate::exit::Exit;
 use crate::sinks::prepare;
 use crate::table::harmless;
-use anyhow::anyhow;
-use ship::{SetUp, Target};
+use anyhow::{Context, anyhow};
+use ship::{SetUp, Target, dashboards};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// Install index template, data stream and life-cycle policy for an elasticsearch sink.
 #[derive(Debug, clap::Args)]
@@ -24,6 +26,10 @@ pub(super) struct Setup {
     /// Days after which documents are deleted, counted from when their index was full.
     #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     keep_days: u32,
+    /// Only write dashboards to this file, to be imported into OpenSearch Dashboards or Kibana; - is the
+    /// standard output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "keep_days"])]
+    dashboards: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
@@ -37,6 +43,7 @@ Examples:
   purser sink setup search                    show what would be done
   purser sink setup search --yes
   purser sink setup search --yes --keep-days 365
+  purser sink setup search --dashboards purser.ndjson
 
 Exit codes: 0 done or shown, 1 the cluster refused, 2 wrong command line or configuration";
 
@@ -46,6 +53,9 @@ impl Setup {
         let Some(sink) = config.sinks.get(&self.name) else {
             return Err(Usage(format!("there is no sink {:?}", self.name)).into());
         };
+        if let (Some(file), Kind::Elasticsearch(elastic)) = (&self.dashboards, &sink.kind) {
+            return write_dashboards(&elastic.data_stream, file);
+        }
         let Target::Elastic(settings) = prepare(&self.name, sink)?.target()? else {
             let kind = sink.kind.word();
             return Err(Usage(format!("sink {} is of type {kind}, which needs no set-up", self.name)).into());
@@ -81,4 +91,21 @@ impl Setup {
         }
         Ok(exit)
     }
+}
+
+fn write_dashboards(stream: &str, file: &Path) -> anyhow::Result<Exit> {
+    let mut text = String::new();
+    for object in dashboards(stream) {
+        text.push_str(&object.to_string());
+        text.push('\n');
+    }
+    let mut out = output::stdout();
+    if file == Path::new("-") {
+        out.write_all(text.as_bytes())?;
+    } else {
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+        writeln!(out, "wrote {}; import it as saved objects", file.display())?;
+    }
+    out.flush()?;
+    Ok(Exit::Success)
 }
