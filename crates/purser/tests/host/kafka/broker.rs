@@ -170,7 +170,8 @@ impl Broker {
              listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,TOKEN:SASL_PLAINTEXT,CTRL:PLAINTEXT\n\
              inter.broker.listener.name=PLAIN\ncontroller.listener.names=CTRL\n\
              listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN\n\
-             listener.name.sasl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_u1=\"pw1\";\n\
+             listener.name.sasl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_u1=\"pw1\" \
+             user_u4=\"pw4\";\n\
              listener.name.sasl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;\n\
              listener.name.sasl.scram-sha-256.sasl.jaas.config={modules}.scram.ScramLoginModule required;\n\
              listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER\n\
@@ -181,6 +182,8 @@ impl Broker {
              listener.name.tls.ssl.truststore.location={dir}/trust.p12\n\
              listener.name.tls.ssl.truststore.password={STORE_PASSWORD}\n\
              listener.name.tls.ssl.client.auth=required\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS;User:u1;User:u2;User:u3;User:CN=purser\n\
              auto.create.topics.enable=false\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\nlog.dirs={dir}/data\n",

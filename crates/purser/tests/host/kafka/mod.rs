@@ -28,19 +28,20 @@ fn every_way_in_takes_every_event_and_those_shut_out_say_why() -> Result<()> {
     let lab = Lab::enter()?;
     let broker = Broker::start()?;
     let good = ["plain", "scram512", "scram256", "saslplain", "tls", "token"];
-    for topic in good {
+    for topic in good.into_iter().chain(["denied"]) {
         broker.create(topic, 3)?;
     }
     let mut agent = Agent::start(&(SCOPE.to_string() + &ways_in(&broker)?))?;
     execute(&lab, &unique("kafka-ways"), 300)?;
     let done = |sinks: &[Value]| {
         good.iter().all(|name| caught_up(sinks, name))
-            && ["wrong", "nowhere"].iter().all(|name| sink(sinks, name)["state"] == "refused")
+            && ["wrong", "nowhere", "denied"].iter().all(|name| sink(sinks, name)["state"] == "refused")
     };
     let sinks = wait_for_sinks(&agent, SENT_LIMIT, done)?;
     let told = |name: &str| sink(&sinks, name)["error"].as_str().unwrap_or_default().to_string();
     ensure!(told("wrong").contains("refused who we say we are"), "{}", told("wrong"));
     ensure!(told("nowhere").contains("the topic does not exist"), "{}", told("nowhere"));
+    ensure!(told("denied").contains("this user may not write"), "{}", told("denied"));
     ensure!(!format!("{sinks:?}").contains("not-this-one"), "a password stands in {sinks:?}");
     // No more events come, so the store stands still.
     agent.stop()?;
@@ -60,6 +61,7 @@ fn ways_in(broker: &Broker) -> Result<String> {
     let secret = |name: &str, text: &str| broker.secret(name, text);
     let (pw1, pw2, no) =
         (secret("pw1", "pw1")?, secret("pw2", SCRAM_PASSWORD)?, secret("no", "not-this-one")?);
+    let pw4 = secret("pw4", "pw4")?;
     let (ca, certificate, key) = broker.certificates();
     // {"alg":"none"}.{"sub":"u3","iat":1,"exp":4102444800}: what Kafka's unsecured login takes.
     let token = secret("token", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1MyIsImlhdCI6MSwiZXhwIjo0MTAyNDQ0ODAwfQ.")?;
@@ -91,6 +93,7 @@ fn ways_in(broker: &Broker) -> Result<String> {
         section("token", &broker.token(), "zstd", &token),
         section("wrong", &broker.sasl(), "zstd", &sasl("SCRAM-SHA-512", "u2", &no)),
         section("nowhere", &broker.plain(), "zstd", ""),
+        section("denied", &broker.sasl(), "zstd", &sasl("PLAIN", "u4", &pw4)),
     ]
     .concat())
 }
