@@ -119,10 +119,10 @@ fn pods(links: &Path) -> Vec<(Container, PathBuf)> {
             return None;
         }
         let path = links.join(fs::read_link(entry.path()).ok()?);
-        // A link below it leads to another runtime's file.
-        let is_file = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        // A link below it leads to another runtime's file. While it is rotated there is none for a moment.
+        let is_other = fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file());
         let normal = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-        if !is_file || !normal {
+        if is_other || !normal {
             return None;
         }
         let mut above = path.ancestors().skip(1).filter_map(Path::file_name).map(|name| name.as_bytes());
@@ -172,7 +172,7 @@ mod tests {
         symlink(logs.join("0.log"), links.join(format!("web-7f_shop_app-{id}.log"))).unwrap();
         for (name, target) in [
             (format!("web-7f_shop_app-{}.log", "cd".repeat(32)), logs.join("1.log")),
-            (format!("web-7f_shop_app-{}.log", "ef".repeat(32)), logs.join("gone.log")),
+            (format!("web-7f_shop_app-{}.log", "ef".repeat(32)), "../pods/shop_web-7f_0f1e/app/0.log".into()),
             ("web-7f_shop_app-short.log".to_string(), logs.join("0.log")),
             ("other".to_string(), logs.join("0.log")),
         ] {
