@@ -66,7 +66,7 @@ fn every_case_of_the_lines_holds() {
         |json: &str| serde_json::from_str::<String>(json).unwrap_or_else(|error| panic!("{json}: {error}"));
     let rows = include_str!("lines.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let rows: Vec<&str> = rows.collect();
-    assert!(rows.len() % 3 == 0 && rows.len() / 3 >= 40, "three lines a case");
+    assert!(rows.len().is_multiple_of(3) && rows.len() / 3 >= 40, "three lines a case");
     let mut wrong = Vec::new();
     for row in rows.chunks(3) {
         let before = text(row[1]);
