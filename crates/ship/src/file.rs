@@ -168,7 +168,9 @@ impl Sink for FileSink {
     fn resume(&mut self, place: &Place) -> Result<Place, SendError> {
         self.open = None;
         self.cut_tail(place).map_err(|error| self.told(&error))?;
-        Ok(place.clone())
+        // The first lines need a place to be cut back to as well: it is kept before they are written.
+        let mark = Self::opened(&mut self.open, &self.settings.path).map(|open| mark(open.inode, open.len));
+        Ok(Place { mark: mark.map_err(|error| self.told(&error))?, ..place.clone() })
     }
 
     fn send(&mut self, batch: &Batch) -> Result<Sent, SendError> {
@@ -260,6 +262,20 @@ mod tests {
         // After a rewind nothing is cut.
         sink.resume(&Place { next: 1, ..Place::default() }).unwrap();
         assert_eq!(count(&settings.path), 5);
+    }
+
+    #[test]
+    fn the_first_lines_are_cut_off_too_when_they_never_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        fs::write(&settings.path, "of somebody else\n").unwrap();
+        let mut sink = FileSink::new(settings.clone());
+        let place = sink.resume(&Place::default()).unwrap();
+        sink.send(&sample::batch(2)).unwrap();
+        let mut sink = FileSink::new(settings.clone());
+        assert_eq!(sink.resume(&place).unwrap(), place);
+        sink.send(&sample::batch(2)).unwrap();
+        assert_eq!(count(&settings.path), 3);
     }
 
     #[test]
