@@ -70,12 +70,12 @@ impl KafkaSink {
             Progress::Done => Ok(Sent { poison: flight.land(), ..Sent::default() }),
             Progress::Waiting(trouble) => Err(SendError::Waiting(trouble)),
             Progress::Failed(error) => Err(error),
-            Progress::Fatal(reason) => {
+            Progress::Fatal(error) => {
                 // What was under way is forgotten with the producer, and sent by the next one.
                 *producer =
                     self.settings.producer(&[]).map_err(|error| SendError::Refused(error.to_string()))?;
                 *flight = Flight::default();
-                Err(SendError::Transient(reason))
+                Err(error)
             }
         }
     }

@@ -189,7 +189,7 @@ impl Exact {
         let Some(producer) = &self.producer else { return Err(SendError::Waiting(None)) };
         match self.flight.fly_together(producer, &self.settings, batch, PATIENCE) {
             Progress::Waiting(trouble) => Err(SendError::Waiting(trouble)),
-            Progress::Fatal(reason) => Err(self.start_over(reason)),
+            Progress::Fatal(error) => Err(self.start_over(error)),
             Progress::Failed(error) => self.give_up(Some(error)),
             // One document that failed spoils the transaction for all others.
             Progress::Done if self.flight.has_spoilt() => self.give_up(None),
@@ -216,7 +216,7 @@ impl Exact {
     fn send_cursor(&mut self) -> Result<(), SendError> {
         let Some(producer) = &self.producer else { return Err(SendError::Waiting(None)) };
         match self.flight.gather(producer, Instant::now(), PATIENCE) {
-            Some(Progress::Fatal(reason)) => return Err(self.start_over(reason)),
+            Some(Progress::Fatal(error)) => return Err(self.start_over(error)),
             Some(Progress::Waiting(trouble)) => return Err(SendError::Waiting(trouble)),
             _ => {}
         }
@@ -246,7 +246,7 @@ impl Exact {
     /// A step of the transaction failed: wait, give it up, or begin with a fresh producer.
     fn broken(&mut self, error: &KafkaError) -> SendError {
         let KafkaError::Transaction(error) = error else {
-            return self.start_over(error.to_string());
+            return self.start_over(transient(error));
         };
         if error.is_retriable() {
             let trouble = self.producer.as_ref().and_then(|producer| producer.context().trouble());
@@ -257,14 +257,14 @@ impl Exact {
             self.reason = Some(error_of(error.code(), &error.string()));
             return SendError::Waiting(None);
         }
-        self.start_over(error.string())
+        self.start_over(error_of(error.code(), &error.string()))
     }
 
     /// Only the record says now what took place; a fresh producer reads it.
-    fn start_over(&mut self, reason: String) -> SendError {
+    fn start_over(&mut self, error: SendError) -> SendError {
         self.producer = None;
         self.phase = Phase::None;
-        SendError::Transient(format!("kafka: {reason}"))
+        error
     }
 
     fn give_up(&mut self, reason: Option<SendError>) -> Result<(), SendError> {
@@ -288,7 +288,7 @@ impl Exact {
                 let trouble = self.producer.as_ref().and_then(|producer| producer.context().trouble());
                 SendError::Waiting(trouble)
             }
-            Err(error) => self.start_over(error.to_string()),
+            Err(error) => self.start_over(transient(&error)),
         }
     }
 
@@ -297,6 +297,10 @@ impl Exact {
             producer.poll(Duration::ZERO);
         }
     }
+}
+
+fn transient(error: &KafkaError) -> SendError {
+    SendError::Transient(format!("kafka: {error}"))
 }
 
 fn initialise(producer: &Producer) -> Result<(), rdkafka::error::RDKafkaError> {

@@ -35,7 +35,7 @@ pub(super) enum Progress {
     /// Everything is reported, and some documents failed.
     Failed(SendError),
     /// The client is of no use any more.
-    Fatal(String),
+    Fatal(SendError),
 }
 
 /// The documents of one batch and what became of them.
@@ -199,8 +199,8 @@ impl Flight {
 
     /// librdkafka took a document not even into its queue.
     fn refused(&self, producer: &Producer, code: RDKafkaErrorCode) -> Progress {
-        if let Some(reason) = fatal(producer) {
-            return Progress::Fatal(reason);
+        if let Some(error) = fatal(producer) {
+            return Progress::Fatal(error);
         }
         Progress::Failed(error_of(code, &format!("{}: {code}", self.topic)))
     }
@@ -289,8 +289,8 @@ impl Flight {
                 wait = (wait * 2).min(POLL.1);
                 self.quiet_since.get_or_insert_with(Instant::now);
             }
-            if let Some(reason) = fatal(producer) {
-                return Some(Progress::Fatal(reason));
+            if let Some(error) = fatal(producer) {
+                return Some(Progress::Fatal(error));
             }
             if self.reported < self.handed && started.elapsed() >= patience {
                 let quiet = self.quiet_since.is_some_and(|since| since.elapsed() >= QUIET);
@@ -368,9 +368,9 @@ fn code_of(error: &KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }
 
-pub(super) fn fatal(producer: &Producer) -> Option<String> {
+pub(super) fn fatal(producer: &Producer) -> Option<SendError> {
     let (code, reason) = producer.client().fatal_error()?;
-    Some(producer.context().fatal().unwrap_or_else(|| format!("{reason} ({code})")))
+    Some(error_of(code, &producer.context().fatal().unwrap_or(reason)))
 }
 
 fn is_topic_character(c: char) -> bool {

@@ -80,7 +80,7 @@ fn steps(
         ),
         Progress::Failed(SendError::Waiting(_)) => failed("no acknowledgement".to_string()),
         Progress::Failed(error) => failed(error.to_string()),
-        Progress::Fatal(reason) => failed(reason),
+        Progress::Fatal(error) => failed(error.to_string()),
     }
 }
 
