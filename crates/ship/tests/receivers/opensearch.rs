@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Events of the long test.
-const EVENTS: u64 = 10_000;
+const EVENTS: u64 = 25_000;
 const CHILD_URL: &str = "PURSER_TEST_URL";
 const CHILD_STORE: &str = "PURSER_TEST_STORE";
 
