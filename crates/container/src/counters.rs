@@ -56,6 +56,7 @@ impl Counters {
             LookupError::TimedOut { .. } => &self.timeouts,
             LookupError::Garbage { .. }
             | LookupError::TooLong { .. }
+            | LookupError::TooMany { .. }
             | LookupError::Json { .. }
             | LookupError::Unfit { .. } => &self.garbage,
             _ => &self.errors,

@@ -38,6 +38,14 @@ pub enum LookupError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// There are more containers than are looked at.
+    #[error("the runtime on {socket} has more than {limit} containers; the others are left out")]
+    TooMany {
+        /// The socket's path.
+        socket: PathBuf,
+        /// The limit in containers.
+        limit: usize,
+    },
     /// The answer is not of the runtime's protocol.
     #[error("the answer on {socket} makes no sense: {what}")]
     Garbage {

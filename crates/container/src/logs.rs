@@ -77,11 +77,14 @@ fn list(
     trouble: &mut Option<LookupError>,
 ) -> Result<Vec<Logged>, LookupError> {
     let mut found = Vec::new();
-    api.list(&mut |info| {
-        if found.len() < CONTAINERS_LIMIT {
-            found.push(Logged { info, output: None });
-        }
+    let mut more = false;
+    api.list(&mut |info| match found.len() < CONTAINERS_LIMIT {
+        true => found.push(Logged { info, output: None }),
+        false => more = true,
     })?;
+    if more {
+        *trouble = Some(LookupError::TooMany { socket: api.socket.clone(), limit: CONTAINERS_LIMIT });
+    }
     for logged in &mut found {
         let id = &logged.info.id;
         if !outputs.contains_key(id) {

@@ -55,8 +55,7 @@ impl ElasticSettings {
 /// A batch on its way.
 #[derive(Debug, Default)]
 struct Flight {
-    /// None before the first, whose number may be any.
-    batch: Option<u64>,
+    batch: u64,
     /// What is not safe yet, by index in the batch, in order.
     left: Vec<usize>,
     /// What the request under way holds; always the first of `left`.
@@ -171,11 +170,11 @@ impl ElasticSink {
 
 impl Sink for ElasticSink {
     fn send(&mut self, batch: &Batch) -> Result<Sent, SendError> {
-        if self.flight.batch != Some(batch.number()) {
+        if self.flight.batch != batch.number() {
             self.client.cancel();
             let left: Vec<usize> = (0..batch.len()).collect();
             self.flight =
-                Flight { batch: Some(batch.number()), most: left.len().max(1), left, ..Flight::default() };
+                Flight { batch: batch.number(), most: left.len().max(1), left, ..Flight::default() };
         }
         self.fly(batch, Instant::now() + SLICE)?;
         Ok(Sent { poison: std::mem::take(&mut self.flight.poison), ..Sent::default() })

@@ -63,8 +63,7 @@ pub(crate) fn by_status(answer: &Answer, place: &str, poison: &[u16]) -> Verdict
 /// A batch on its way.
 #[derive(Debug, Default)]
 struct Flight {
-    /// None before the first, whose number may be any.
-    batch: Option<u64>,
+    batch: u64,
     /// The first document that is not safe yet.
     next: usize,
     /// How many from there on the request under way holds.
@@ -171,9 +170,9 @@ impl Flight {
 
 impl<P: Protocol> Sink for Post<P> {
     fn send(&mut self, batch: &Batch) -> Result<Sent, SendError> {
-        if self.flight.batch != Some(batch.number()) {
+        if self.flight.batch != batch.number() {
             self.client.cancel();
-            let (batch, size) = (Some(batch.number()), self.flight.size);
+            let (batch, size) = (batch.number(), self.flight.size);
             self.flight = Flight { batch, size, ..Flight::default() };
         }
         self.fly(batch, Instant::now() + SLICE)?;

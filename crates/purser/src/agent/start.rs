@@ -64,10 +64,10 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     }
     let store_end = store.next_sequence();
     let sinks = Sinks::new(&options.store, wake.waker()?);
-    let sources = Sources::new(&options.store, wake.waker()?);
     let place = Place::decode(store.position()).unwrap_or_default();
     let cgroups = Cgroups::new(&config, met_before(&options.store))?;
     let pipeline = Pipeline::new(probe, cgroups, &config)?;
+    let sources = Sources::new(&options.store, pipeline.redactor(), wake.waker()?);
     let mut agent = Agent {
         options,
         pipeline,

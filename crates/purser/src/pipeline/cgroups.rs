@@ -195,17 +195,7 @@ impl Cgroups {
         let Some(known) = self.known.get_mut(&answer.id) else { return };
         known.answered = true;
         let Some(info) = answer.info else { return };
-        let pod = info.pod.unwrap_or_default();
-        known.info = Container {
-            id: answer.id.clone(),
-            runtime: info.runtime.as_str().to_string(),
-            name: info.name,
-            image: info.image,
-            labels: info.labels,
-            pod_name: pod.name,
-            pod_namespace: pod.namespace,
-            pod_uid: pod.uid,
-        };
+        known.info = Container { id: answer.id.clone(), ..described(info) };
         self.changed.push(answer.id);
     }
 
@@ -269,6 +259,21 @@ impl Cgroups {
             }
         }
         Ok(())
+    }
+}
+
+/// What a runtime says of a container, as events have it.
+pub(crate) fn described(info: container::Info) -> Container {
+    let pod = info.pod.unwrap_or_default();
+    Container {
+        id: info.id,
+        runtime: info.runtime.as_str().to_string(),
+        name: info.name,
+        image: info.image,
+        labels: info.labels,
+        pod_name: pod.name,
+        pod_namespace: pod.namespace,
+        pod_uid: pod.uid,
     }
 }
 

@@ -7,14 +7,14 @@ use source::Edit;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The rules in force, for all sources.
-pub(super) type Rules = Arc<Mutex<Option<Arc<Redactor>>>>;
+pub(super) type Rules = Arc<Mutex<Arc<Redactor>>>;
 
 /// What a source does with its lines before it hands them over.
 pub(super) fn editor(rules: &Rules, on: bool) -> Edit {
     let rules = Arc::clone(rules);
     Box::new(move |entries| {
-        let rules = rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(rules) = rules.filter(|_| on) {
+        if on {
+            let rules = Arc::clone(&rules.lock().unwrap_or_else(PoisonError::into_inner));
             entries.iter_mut().for_each(|entry| hide(&rules, &mut entry.line));
         }
     })

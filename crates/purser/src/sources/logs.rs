@@ -4,8 +4,8 @@
 
 use super::{Containers, Found};
 use crate::config::{Scope, Source};
-use crate::pipeline::matches_scope;
-use container::{Info, Logged, Logs, Output};
+use crate::pipeline::{described, matches_scope};
+use container::{Logged, Logs, Output};
 use event::Container;
 use source::{Format, Log, PathGlob, Root, Roots, Unread};
 use std::fs;
@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-/// Links of the kubelet that are looked at.
+/// Logs of pods that are read.
 const LINKS_LIMIT: usize = 10_000;
 /// Containers that wait to be described in the store.
 const FOUND_LIMIT: usize = 10_000;
@@ -42,6 +42,10 @@ pub(super) fn finder(
         let mut all = source::Containers::default();
         let (containers, trouble) = docker.look();
         all.error = trouble.map(|error| error.to_string());
+        let pods = pods(&links);
+        if pods.len() >= LINKS_LIMIT {
+            all.error = Some(format!("{}: the first {LINKS_LIMIT} logs are read", links.display()));
+        }
         let mut take = |info: Container, path: Result<(PathBuf, Format), String>| {
             if matches_scope(&wanted, &info) {
                 match path.and_then(|(path, format)| Ok(Log { paths: pattern(&path)?, format })) {
@@ -71,7 +75,7 @@ pub(super) fn finder(
             }
         }
         let known = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (info, path) in pods(&links) {
+        for (info, path) in pods {
             let full = known.iter().find(|known| known.id == info.id && !known.name.is_empty()).cloned();
             take(full.unwrap_or(info), Ok((path, Format::Cri)));
         }
@@ -81,20 +85,6 @@ pub(super) fn finder(
 
 fn other_driver(driver: &str) -> String {
     format!("its log driver is {driver:?}; start it with --log-driver json-file to have its output read")
-}
-
-fn described(info: Info) -> Container {
-    let pod = info.pod.unwrap_or_default();
-    Container {
-        id: info.id,
-        runtime: info.runtime.as_str().to_string(),
-        name: info.name,
-        image: info.image,
-        labels: info.labels,
-        pod_name: pod.name,
-        pod_namespace: pod.namespace,
-        pod_uid: pod.uid,
-    }
 }
 
 /// The file and what it is rotated to, `FILE.1` with Docker and `FILE.TIME` with the kubelet.
@@ -132,7 +122,7 @@ fn pods(links: &Path) -> Vec<(Container, PathBuf)> {
         let (namespace, pod, uid) = (parts.next()?, parts.next()?, parts.next()?);
         Some((of_pod(id, &container, namespace, pod, uid), path))
     };
-    entries.flatten().take(LINKS_LIMIT).filter_map(pod).collect()
+    entries.flatten().filter_map(pod).take(LINKS_LIMIT).collect()
 }
 
 /// What the names of files tell; the labels are those that the kubelet gives the container.

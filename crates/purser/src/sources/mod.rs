@@ -64,14 +64,18 @@ impl std::fmt::Debug for Sources {
 
 impl Sources {
     /// None yet. `wake` wakes the main line.
-    pub(crate) fn new(store: &Path, wake: impl Fn() + Send + Sync + 'static) -> Sources {
+    pub(crate) fn new(
+        store: &Path,
+        redactor: Arc<Redactor>,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Sources {
         Sources {
             store: store.to_path_buf(),
             working: BTreeMap::new(),
             containers: Arc::default(),
             found: Arc::default(),
             runtimes: Runtimes::default(),
-            redactor: Arc::default(),
+            redactor: Arc::new(Mutex::new(redactor)),
             wake: Arc::new(wake),
             appended: VecDeque::new(),
             turn: 0,
@@ -87,7 +91,7 @@ impl Sources {
         store_end: u64,
     ) -> anyhow::Result<()> {
         self.runtimes.clone_from(&config.runtimes);
-        *self.redactor.lock().unwrap_or_else(PoisonError::into_inner) = Some(redactor);
+        *self.redactor.lock().unwrap_or_else(PoisonError::into_inner) = redactor;
         let mut old = std::mem::take(&mut self.working);
         for (name, source) in &config.sources {
             let before = match old.remove(name) {
@@ -112,7 +116,7 @@ impl Sources {
         before: Option<Stopping>,
         store_end: u64,
     ) -> anyhow::Result<Working> {
-        let dir = self.store.join("sources").join(name);
+        let dir = self.store.join(store::SOURCES_NAME).join(name);
         let (store, place, own) = (self.store.clone(), dir.clone(), name.to_string());
         let positions = move || match before.and_then(Stopping::join) {
             Some(positions) => positions,
@@ -196,6 +200,8 @@ impl Sources {
         let mut news = Vec::new();
         for (name, working) in &mut self.working {
             let status = working.runner.status();
+            // One that is gone makes room for others to be told.
+            working.unread.retain(|told| status.unread.iter().any(|unread| unread.container == *told));
             for Unread { container, reason } in status.unread {
                 if working.unread.len() < UNREAD_LIMIT && working.unread.insert(container.clone()) {
                     news.push(format!("source {name} does not read container {container}: {reason}"));

@@ -164,6 +164,22 @@ pub(crate) fn wait_limited(child: &mut Child, limit: Duration) -> Result<Option<
     }
 }
 
+/// Has a server of ours end by itself, within `limit`.
+pub(crate) fn terminate(mut child: Child, limit: Duration) -> Result<()> {
+    signal(child.id(), "TERM")?;
+    if wait_limited(&mut child, limit)?.is_none() {
+        kill9(child)?;
+    }
+    Ok(())
+}
+
+/// Ends a server of ours at once.
+pub(crate) fn kill9(mut child: Child) -> Result<()> {
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
 /// Sends `signal`, such as `TERM`, to a process of ours.
 pub(crate) fn signal(pid: u32, signal: &str) -> Result<()> {
     run(Command::new("kill").args(["-s", signal, &pid.to_string()])).map(drop)

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::kafka::sinks::{caught_up, lacks, sink, wait_for_sinks};
-use crate::lab::{Lab, run, signal, temporary, wait_limited};
+use crate::lab::{Lab, kill9, run, temporary, terminate};
 use crate::trial::{Receiver, Trial};
 
 /// Where xtask puts the jars.
@@ -86,20 +86,11 @@ impl Node {
 
 impl Receiver for Node {
     fn stop(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the node does not run")?;
-        signal(child.id(), "TERM")?;
-        if wait_limited(&mut child, STOP_LIMIT)?.is_none() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
+        terminate(self.child.take().context("the node does not run")?, STOP_LIMIT)
     }
 
     fn kill9(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the node does not run")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        kill9(self.child.take().context("the node does not run")?)
     }
 
     fn start_again(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
 
-use crate::lab::{run, signal, temporary, wait_limited};
+use crate::lab::{kill9, run, temporary, terminate};
 use crate::trial::Receiver;
 
 /// Where xtask puts the jars.
@@ -214,20 +214,11 @@ impl Receiver for Broker {
     }
 
     fn stop(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the broker does not run")?;
-        signal(child.id(), "TERM")?;
-        if wait_limited(&mut child, STOP_LIMIT)?.is_none() {
-            child.kill()?;
-            child.wait()?;
-        }
-        Ok(())
+        terminate(self.child.take().context("the broker does not run")?, STOP_LIMIT)
     }
 
     fn kill9(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("the broker does not run")?;
-        child.kill()?;
-        child.wait()?;
-        Ok(())
+        kill9(self.child.take().context("the broker does not run")?)
     }
 }
 
