@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::options::Options;
 use crate::process::{cargo, run};
 use crate::setup::{self, Level};
-use crate::{fuzz, place, tidy};
+use crate::{dist, fuzz, place, tidy};
 
 const FUZZ_SECONDS: u64 = 15;
 
@@ -33,6 +33,8 @@ pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
             "warnings",
         ]))
     })?;
+    // The file that users copy must stay small and need nothing beside it.
+    step("dist", || dist::make().map(|made| eprintln!("{made}")))?;
     step("fuzz", || fuzz::fuzz(&[], FUZZ_SECONDS, &[]))?;
     step("cargo test", || {
         // Everything that fails is told at once: a run takes long.
