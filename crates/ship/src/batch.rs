@@ -19,7 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { events: 8192, bytes: 4 << 20 }
+        Limits { events: 4096, bytes: 1 << 20 }
     }
 }
 

@@ -5,6 +5,7 @@
 mod block_on;
 mod exact;
 mod flight;
+mod flush;
 mod place;
 mod probe;
 mod reports;

@@ -25,6 +25,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const REFUSED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// Time between syncs of the cursor.
 const SYNC: Duration = Duration::from_secs(1);
+/// A batch that is under way for longer gives back what was read beyond it.
+const HOLD: Duration = Duration::from_secs(2);
 /// Longest error text kept, in bytes: it may hold what a receiver said.
 const ERROR_LIMIT: usize = 1024;
 
@@ -130,6 +132,8 @@ pub struct Line {
     read: VecDeque<store::Entry>,
     renderer: Renderer,
     batch: Batch,
+    /// When the batch was filled.
+    filled: Duration,
     /// What the sink said of the batch, until the cursor has moved behind it.
     sent: Option<Sent>,
     resumed: bool,
@@ -179,6 +183,7 @@ impl Line {
             dead: DeadLetters::new(&dir),
             follower: None,
             read: VecDeque::new(),
+            filled: Duration::ZERO,
             sent: None,
             resumed: false,
             retry: Backoff::new(RETRY.0, RETRY.1),
@@ -213,7 +218,7 @@ impl Line {
             match self.fill(patience) {
                 Err(error) => return self.failed(SendError::Transient(error)),
                 Ok(()) if self.batch.is_void() => return self.idle(),
-                Ok(()) => {}
+                Ok(()) => self.filled = (self.tools.monotonic)(),
             }
         }
         if self.sent.is_none() {
@@ -399,6 +404,7 @@ impl Line {
     }
 
     fn failed(&mut self, error: SendError) -> Turn {
+        self.shed();
         match error {
             SendError::Waiting(None) => return Turn::Again,
             SendError::Waiting(Some(trouble)) => {
@@ -423,6 +429,16 @@ impl Line {
         match error {
             SendError::Later(_, asked) => Turn::Wait(wait.max(asked)),
             _ => Turn::Wait(wait),
+        }
+    }
+
+    /// While a receiver is stuck only the batch is held; the events behind it are read again later.
+    fn shed(&mut self) {
+        let held = (self.tools.monotonic)().saturating_sub(self.filled);
+        if self.follower.is_some() && !self.batch.is_void() && held >= HOLD {
+            self.follower = None;
+            self.read = VecDeque::new();
+            sys::give_back_free_memory();
         }
     }
 

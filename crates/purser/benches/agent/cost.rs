@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! BPF run time of the agent's programs per executed program: its fork, its exec and its exit.
+//! BPF run time of the agent's programs per executed program: its fork, its exec and its exit; and
+//! of execsnoop's, which looks at the exec alone.
 //!
 //! The kernel's own statistics, which are on only meanwhile. They include what interrupts a
 //! program, so the middle of several rounds is told, and the best one beside it.
@@ -7,6 +8,7 @@
 use crate::agent::Agent;
 use crate::lab::Lab;
 use crate::load::{Load, Plan};
+use crate::rivals::Execsnoop;
 use crate::table::{Table, Target};
 use crate::usage::memory;
 use anyhow::{Context, Result};
@@ -31,10 +33,22 @@ pub(crate) fn measure(lab: &Lab, table: &mut Table) -> Result<()> {
     let _statistics = Statistics::on()?;
     let target = Target::AtMost(3.0);
     let plain = Plan { count: Some(COUNT), ..Plan::new("plain") };
-    add(table, "BPF per exec+fork+exit, short path, no env", target, &rounds(lab, &agent, &plain)?);
-    let usual = Plan { usual: true, ..Plan { tag: "usual", ..plain } };
-    add(table, "BPF per exec+fork+exit, 9 names deep, 30 variables", target, &rounds(lab, &agent, &usual)?);
-    agent.stop().map(drop)
+    let usual = Plan { usual: true, ..Plan { tag: "usual", ..plain.clone() } };
+    let pid = agent.pid()?;
+    add(table, "BPF per exec+fork+exit, short path, no env", target, &rounds(lab, pid, &plain)?);
+    add(table, "BPF per exec+fork+exit, 9 names deep, 30 variables", target, &rounds(lab, pid, &usual)?);
+    agent.stop()?;
+    match Execsnoop::start(lab)? {
+        Ok(execsnoop) => {
+            let all = rounds(lab, execsnoop.pid(), &plain)?;
+            add(table, "BPF of execsnoop per exec, short path, no env", Target::None, &all);
+            execsnoop.stop().map(drop)
+        }
+        Err(why) => {
+            table.skip("BPF of execsnoop", &why);
+            Ok(())
+        }
+    }
 }
 
 /// The kernel counts the run time of programs while this lives.
@@ -73,16 +87,16 @@ fn add(table: &mut Table, what: &str, target: Target, rounds: &[Cost]) {
     table.add(what, sum(middle) / 1000.0, "us", target, note);
 }
 
-fn rounds(lab: &Lab, agent: &Agent, plan: &Plan) -> Result<Vec<Cost>> {
+fn rounds(lab: &Lab, pid: u32, plan: &Plan) -> Result<Vec<Cost>> {
     let names = names()?;
     let mut rounds = Vec::new();
     // The first round pays for what is done once per cgroup.
     Load::start(lab, plan)?.wait()?;
     for _ in 0..ROUNDS {
-        let before = run_times(agent)?;
+        let before = run_times(pid)?;
         let done = Load::start(lab, plan)?.wait()?.done;
         let mut cost = Cost::new();
-        for (id, after) in run_times(agent)? {
+        for (id, after) in run_times(pid)? {
             let spent = after.saturating_sub(before.get(&id).copied().unwrap_or(0));
             let name = names.get(&id).cloned().unwrap_or_else(|| format!("program {id}"));
             *cost.entry(name).or_default() += spent as f64 / done as f64;
@@ -92,10 +106,10 @@ fn rounds(lab: &Lab, agent: &Agent, plan: &Plan) -> Result<Vec<Cost>> {
     Ok(rounds)
 }
 
-/// Run time in nanoseconds of every program the agent holds, by the program's id.
-fn run_times(agent: &Agent) -> Result<BTreeMap<u64, u64>> {
+/// Run time in nanoseconds of every program that a process holds, by the program's id.
+fn run_times(pid: u32) -> Result<BTreeMap<u64, u64>> {
     let mut times = BTreeMap::new();
-    for entry in fs::read_dir(format!("/proc/{}/fdinfo", agent.pid()?))? {
+    for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         // A descriptor may be closed meanwhile.
         let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
         let of = |name: &str| -> Option<u64> {

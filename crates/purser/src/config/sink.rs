@@ -56,8 +56,8 @@ impl Default for Common {
         Common {
             schema: Schema::Ecs,
             from: From::Start,
-            batch_events: 8192,
-            batch_bytes: Size::of_bytes(4 << 20),
+            batch_events: 4096,
+            batch_bytes: Size::of_bytes(1 << 20),
             canary: Age::none(),
         }
     }

@@ -175,7 +175,7 @@ impl Setting {
             schema: self.prepared.schema(),
             limits: Limits {
                 events: common.batch_events as usize,
-                bytes: common.batch_bytes.bytes().map_or(4 << 20, |bytes| bytes as usize),
+                bytes: common.batch_bytes.bytes().map_or(1 << 20, |bytes| bytes as usize),
             },
             from_start: common.from == sink::From::Start,
             store_end: self.store_end,

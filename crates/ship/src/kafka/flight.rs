@@ -2,8 +2,9 @@
 //! One batch on its way: which documents are under way, which are safe, which nobody will take.
 
 use super::Producer;
+use super::flush::send_now;
 use super::reports::{CURSOR, is_refusal, tag, told};
-use super::settings::{KafkaSettings, RecordKey};
+use super::settings::{KafkaSettings, LINGER, RecordKey};
 use crate::batch::{Batch, Document};
 use crate::sink::{Poison, SendError, Trouble};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -22,6 +23,15 @@ const OTHER: &str = "purser-other";
 const TOPIC_BYTES: usize = 249;
 /// Shortest and longest time between looks for reports.
 const POLL: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(32));
+/// What is handed over before its reports are awaited. While a partition's request is under way, an idempotent
+/// producer sends no other there, and its thread spins as long as documents for one wait. So what is handed
+/// over together fits into one request for each partition: its bytes, and the time librdkafka gathers.
+const TOGETHER_BYTES: usize = 900_000;
+/// A record's key, headers and lengths, at most.
+const RECORD_BYTES: usize = 256;
+const TOGETHER: Duration = Duration::from_millis(LINGER.as_millis() as u64 / 2);
+/// Documents between looks at the clock.
+const CLOCK: usize = 32;
 /// Without progress for this long, complaints are worth telling.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -133,7 +143,10 @@ impl Flight {
             if std::mem::take(&mut self.is_new) {
                 producer.context().expect(self.number);
             }
-            if let Err(progress) = self.hand_over(producer, settings, batch) {
+            // What was handed over before may be under way still.
+            if self.reported == self.handed
+                && let Err(progress) = self.hand_over(producer, settings, batch)
+            {
                 return progress;
             }
             if let Some(progress) = self.gather(producer, started, patience) {
@@ -165,7 +178,7 @@ impl Flight {
         }
     }
 
-    /// Gives documents to librdkafka until it has all or takes no more.
+    /// Gives documents to librdkafka until it has all, or takes no more, or has enough for now.
     fn hand_over(
         &mut self,
         producer: &Producer,
@@ -174,8 +187,16 @@ impl Flight {
     ) -> Result<(), Progress> {
         let waiting = std::mem::take(&mut self.waiting);
         let mut rest = waiting.iter().copied();
+        let (start, mut count, mut bytes) = (Instant::now(), 0, 0);
         for index in rest.by_ref() {
             let Some(document) = batch.document(index as usize) else { continue };
+            bytes += document.json.len() + RECORD_BYTES;
+            let is_late = count % CLOCK == CLOCK - 1 && start.elapsed() >= TOGETHER;
+            if count > 0 && (bytes > TOGETHER_BYTES || is_late) {
+                self.waiting.push(index);
+                break;
+            }
+            count += 1;
             match self.produce(producer, settings, batch, &document, index) {
                 Ok(()) => self.handed += 1,
                 Err(RDKafkaErrorCode::QueueFull) => {
@@ -279,6 +300,9 @@ impl Flight {
         patience: Duration,
     ) -> Option<Progress> {
         let mut wait = POLL.0;
+        if self.reported < self.handed {
+            send_now(producer);
+        }
         while self.reported < self.handed {
             // Asked to wait, the library's poll spins through the last millisecond of its time.
             producer.poll(Duration::ZERO);

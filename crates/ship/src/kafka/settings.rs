@@ -10,11 +10,14 @@ use crate::tls::TlsSettings;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes that librdkafka may hold for us; a batch is smaller.
 const QUEUE_KIB: &str = "32768";
 /// Messages it may hold.
 const QUEUE_MESSAGES: &str = "65536";
+/// How long librdkafka gathers documents for a request when it is not told to send them.
+pub(super) const LINGER: Duration = Duration::from_millis(10);
 
 /// How batches are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -189,7 +192,7 @@ impl KafkaSettings {
             .set("message.timeout.ms", "0")
             .set("queue.buffering.max.kbytes", QUEUE_KIB)
             .set("queue.buffering.max.messages", QUEUE_MESSAGES)
-            .set("linger.ms", "1")
+            .set("linger.ms", LINGER.as_millis().to_string())
             .set("message.max.bytes", self.max_message_bytes.to_string())
             .set("compression.type", self.compression.word());
         if let Some(level) = self.compression_level {
