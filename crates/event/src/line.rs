@@ -31,6 +31,17 @@ pub struct Line {
     pub redacted: u32,
 }
 
+impl Line {
+    /// The standard stream of a container it was printed to.
+    pub fn stream(&self) -> Option<&'static str> {
+        match self.flags {
+            flags if flags & line_flags::STDOUT != 0 => Some("stdout"),
+            flags if flags & line_flags::STDERR != 0 => Some("stderr"),
+            _ => None,
+        }
+    }
+}
+
 /// A file for as long as it is not written anew: inodes are used again, first bytes seldom.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileKey {

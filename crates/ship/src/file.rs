@@ -7,6 +7,8 @@ use crate::batch::Batch;
 use crate::cursor::Place;
 use crate::sink::{SendError, Sent, Sink, Step};
 use crate::stdout::lines;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -143,10 +145,19 @@ impl FileSink {
 
 impl OpenFile {
     fn open(path: &Path) -> io::Result<OpenFile> {
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+        let not_a_file = || io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file");
+        // A named pipe without a reader is refused at once, and not waited for.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
+        let file =
+            options.open(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::NXIO) => not_a_file(),
+                _ => error,
+            })?;
         let known = file.metadata()?;
         if !known.is_file() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file"));
+            return Err(not_a_file());
         }
         if known.len() == 0 {
             sync_directory(path)?;
@@ -262,6 +273,22 @@ mod tests {
         // After a rewind nothing is cut.
         sink.resume(&Place { next: 1, ..Place::default() }).unwrap();
         assert_eq!(count(&settings.path), 5);
+    }
+
+    #[test]
+    fn a_named_pipe_without_a_reader_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &settings.path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let error = FileSink::new(settings).send(&sample::batch(1)).unwrap_err();
+        assert!(error.to_string().contains("it is not a regular file"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! It holds the events of one block, or of about `JOURNAL_READ_BYTES` of journal, whatever the backlog.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -233,7 +232,7 @@ impl Follower {
 
     fn read_journal(&mut self) -> Result<(), Error> {
         let path = self.dir.join(journal::NAME);
-        let file = match File::open(&path) {
+        let file = match crate::file::open(&path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::io("opening", &path, source)),

@@ -31,6 +31,7 @@ mod builder;
 mod checkpoint;
 mod cursor;
 mod error;
+mod file;
 mod filter;
 mod follower;
 mod frame;

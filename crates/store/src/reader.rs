@@ -5,7 +5,6 @@
 //! what was read of it, or in a block that was written earlier; sequences tell what is in both.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,7 +182,7 @@ impl OpenEvents {
 fn read_journal(dir: &Path) -> Result<OpenEvents, Error> {
     let mut open = OpenEvents::default();
     let path = dir.join(journal::NAME);
-    let file = match File::open(&path) {
+    let file = match crate::file::open(&path) {
         Ok(file) => file,
         Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(open),
         Err(source) => return Err(Error::io("opening", &path, source)),

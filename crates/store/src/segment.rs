@@ -372,7 +372,7 @@ pub(crate) struct SegmentFile {
 impl SegmentFile {
     /// `None` when the file is gone or still too short for a header.
     pub(crate) fn open(path: &Path) -> Result<Option<SegmentFile>, Error> {
-        let file = match File::open(path) {
+        let file = match crate::file::open(path) {
             Ok(file) => file,
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::io("opening", path, source)),
@@ -393,7 +393,7 @@ impl SegmentFile {
 
     /// For `verify`: takes the place of a header that is broken; its first sequence is 0.
     pub(crate) fn open_without_header(path: &Path, store_id: [u8; 16]) -> Result<SegmentFile, Error> {
-        let file = File::open(path).map_err(|source| Error::io("opening", path, source))?;
+        let file = crate::file::open(path).map_err(|source| Error::io("opening", path, source))?;
         let header = SegmentHeader { store_id, first_sequence: 0, first_block: 0, previous: [0; 32] };
         let mut segment = SegmentFile { path: path.to_path_buf(), file, header, trailer: None };
         segment.trailer = segment.read_trailer()?;

@@ -8,7 +8,6 @@
 mod chain;
 mod signatures;
 
-use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -156,7 +155,7 @@ fn inspect(
 
 fn is_live(dir: &Path) -> Result<bool, Error> {
     let path = dir.join(LOCK_NAME);
-    let Ok(file) = File::open(&path) else { return Ok(false) };
+    let Ok(file) = crate::file::open(&path) else { return Ok(false) };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
@@ -228,7 +227,7 @@ fn check_journal(dir: &Path, proof: &Proof, end: u64, report: &mut Report) -> Re
 }
 
 fn read_journal(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let Ok(file) = File::open(path) else { return Ok(None) };
+    let Ok(file) = crate::file::open(path) else { return Ok(None) };
     let len = file.metadata().map_err(|source| Error::io("reading", path, source))?.len();
     read_up_to(&file, path, 0, usize::try_from(len.min(MAX_JOURNAL_BYTES)).unwrap_or(0)).map(Some)
 }

@@ -255,11 +255,7 @@ fn add_line<'a>(document: &mut Document<'a>, read_ns: u64, line: &'a Line) {
         offset: line.offset,
         flags: words.iter().filter(|(bit, _)| line.flags & bit != 0).map(|(_, word)| *word).collect(),
     });
-    document.stream = match line.flags {
-        flags if flags & line_flags::STDOUT != 0 => Some("stdout"),
-        flags if flags & line_flags::STDERR != 0 => Some("stderr"),
-        _ => None,
-    };
+    document.stream = line.stream();
     let is_json = !line.json.is_empty();
     document.message = (!is_json || !line.message.is_empty()).then_some(Bytes(&line.message));
     if line.flags & line_flags::UNDER_ROOT == 0 {

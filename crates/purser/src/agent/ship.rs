@@ -90,6 +90,11 @@ impl Agent {
 
     /// The sink answers itself, when it has moved.
     pub(super) fn rewind_sink(&mut self, name: &str, to: RewindTo, answer: Answer) {
+        // What is refused has not happened and leaves no event.
+        if let Err(error) = self.sinks.can_go_to(name, to) {
+            answer.give(Reply::failed(error));
+            return;
+        }
         if let Err(error) = self.tell("sink_rewind", format!("sink {name} is to go on at {}", words(to))) {
             answer.give(Reply::failed(format!("{error:#}")));
             return;

@@ -40,6 +40,20 @@ pub(crate) struct Options {
     pub(crate) service: Option<String>,
 }
 
+/// While an agent runs, events wait for room on the disk; one that starts has nobody to wait for it.
+fn of_opening(error: store::Error, store: &Path) -> anyhow::Error {
+    let store::Error::Full { path } = &error else { return error.into() };
+    let meanwhile = if super::is_loaded(store) {
+        "; meanwhile the kernel side of the last agent goes on recording and keeps what its rings have room for"
+    } else {
+        ""
+    };
+    anyhow::anyhow!(
+        "not started: no space left for {}: free some space and start purser again{meanwhile}",
+        path.display()
+    )
+}
+
 /// Opens the store, takes over or loads the kernel side, and says what is recorded.
 pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     if !rustix::process::geteuid().is_root() {
@@ -51,7 +65,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     let clock = Clock::now();
     let had_store = options.store.join("origin").exists();
     let (store, recovery) =
-        Writer::open(&options.store, clock.boot_id, clock.wall_now(), store_options(&config))?;
+        Writer::open(&options.store, clock.boot_id, clock.wall_now(), store_options(&config))
+            .map_err(|error| of_opening(error, &options.store))?;
     let pins = pins_of(&options.store)?;
     let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
     let watch = Watch::new(&options.store, pins)?;

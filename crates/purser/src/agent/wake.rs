@@ -17,6 +17,7 @@ pub(crate) struct Wake {
     reader: UnixStream,
     writer: UnixStream,
     stop: Arc<AtomicBool>,
+    terminate: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
 }
 
@@ -26,13 +27,14 @@ impl Wake {
         let (reader, writer) = UnixStream::pair().context("making a socket pair")?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let [stop, terminate, reload] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+        signal_hook::flag::register(SIGTERM, Arc::clone(&terminate)).context("catching signals")?;
         for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &reload)] {
             signal_hook::flag::register(signal, Arc::clone(flag)).context("catching signals")?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)
                 .context("catching signals")?;
         }
-        Ok(Wake { reader, writer, stop, reload })
+        Ok(Wake { reader, writer, stop, terminate, reload })
     }
 
     /// Something other threads can call.
@@ -66,6 +68,11 @@ impl Wake {
     /// Whether a signal asked for the end.
     pub(crate) fn is_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether that was SIGTERM, which comes from no terminal; asking forgets it.
+    pub(crate) fn take_terminate(&self) -> bool {
+        self.terminate.swap(false, Ordering::Relaxed)
     }
 
     /// Whether a signal asked for the configuration to be read again; asking forgets it.

@@ -41,7 +41,7 @@ apostrophe in front; JSON lines change nothing.
 Examples:
   purser export --format jsonl --since today > today.jsonl
   purser export --format csv --container demo --kind exec,exec_failed > demo.csv
-  purser export --format jsonl --since 1h | jq -r '.process.args | @sh'
+  purser export --format jsonl --since 1h --kind exec | jq -r '.process.args | @sh'
 
 Exit codes: 0 done, 1 failed, 2 wrong command line or configuration";
 

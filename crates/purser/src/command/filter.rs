@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT")]
     pub(crate) grep: Option<String>,
     /// Only of this effective user id, as the host counts.
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = uid)]
     pub(crate) user: Option<u32>,
     /// Only this executable: an absolute path or a base name.
     #[arg(long, value_name = "PROGRAM")]
@@ -39,9 +39,13 @@ pub(crate) struct Args {
     /// Only the process with this pid, as the host counts.
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
-    /// Only events of these kinds: exec, exec_failed, exit, process_running, gap, agent.
+    /// Only events of these kinds: exec, exec_failed, exit, process_running, gap, agent, line.
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kind)]
     pub(crate) kind: Vec<Kind>,
+}
+
+fn uid(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is no user id; a user's is printed by: id -u NAME"))
 }
 
 fn kind(word: &str) -> Result<Kind, String> {

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     filter: filter::Args,
     /// Only the newest N events.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     limit: Option<NonZeroUsize>,
     /// Go on with what happens from now on; with --since or --limit, after what did.
     #[arg(long, short)]
@@ -117,6 +117,10 @@ pub(super) fn follow_until(args: Args, over: &AtomicBool, ready: impl FnOnce()) 
         LogFormat::Raw => each(&plan, args.follow, over, raw)?,
     }
     Ok(plan.archive.exit())
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a number from 1"))
 }
 
 /// Finds where the newest `limit` rows begin.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, hide = true)]
 pub(crate) struct Args {
-    /// An existing directory.
+    /// The directory; it is made if need be.
     dir: PathBuf,
 }
 
@@ -22,7 +22,8 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 wrong command line";
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    clap_mangen::generate_to(definition(), &args.dir)
+    std::fs::create_dir_all(&args.dir)
+        .and_then(|()| clap_mangen::generate_to(definition(), &args.dir))
         .with_context(|| format!("writing manual pages into {}", args.dir.display()))?;
     let mut out = output::stdout();
     writeln!(out, "{}", args.dir.join("purser.1").display())?;

@@ -208,12 +208,19 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref::<ControlError>() {
-        Some(ControlError::NoAgent { .. }) => return Some("start one with: purser run"),
+        Some(ControlError::NoAgent { .. }) => {
+            return Some("start one with: purser run; of another store with --store DIR, the same as here");
+        }
         Some(ControlError::Denied { .. }) => return Some("run it as root"),
         Some(ControlError::TimedOut { .. }) => {
             return Some("the agent is busy or stuck; purser log --kind agent may tell more");
         }
         _ => {}
+    }
+    if matches!(cause.downcast_ref(), Some(::service::ServiceError::NotInstalled { .. })) {
+        return Some(
+            "install one with: purser install; an agent started by purser run is asked by purser stats",
+        );
     }
     let io = cause.downcast_ref::<io::Error>()?;
     // Root is told no by something else: a read-only disk, a mandatory policy, a missing x bit.

@@ -37,8 +37,7 @@ pub(crate) struct Part {
 
 impl Archive {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Archive> {
-        let reader =
-            store::Reader::open(dir).with_context(|| format!("opening the store {}", dir.display()))?;
+        let reader = store::Reader::open(dir)?;
         Ok(Archive { reader, dir: dir.to_path_buf(), damaged: Arc::default() })
     }
 

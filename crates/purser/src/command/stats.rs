@@ -7,6 +7,7 @@ use crate::control::{ContainerStats, Request, Stats, ask};
 use crate::exit::Exit;
 use crate::table::{bytes, grouped, harmless};
 use anyhow::Context;
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,6 +70,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     }
 }
 
+/// The narrowest and the widest column of names.
+const NAME_WIDTH: (usize, usize) = (24, 63);
+
 fn look(store: &Path) -> anyhow::Result<Stats> {
     let mut stats =
         ask(store, &Request::Stats)?.stats.context("the agent gave an answer without counters")?;
@@ -83,8 +87,10 @@ fn json(stats: &Stats, out: &mut impl Write) -> anyhow::Result<()> {
 
 fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> io::Result<()> {
     let rate_heading = if before.is_some() { "EXECS/S" } else { "" };
+    let names = stats.containers.iter().map(|one| name(one).chars().count());
+    let width = names.max().unwrap_or(0).clamp(NAME_WIDTH.0, NAME_WIDTH.1);
     let heading = format!(
-        "{:<24} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {:>8}",
+        "{:<width$} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {:>8}",
         "CONTAINER", "EXECS", "EXITS", "FAILED", "BYTES", "IGNORED", "LOST", rate_heading
     );
     writeln!(out, "{}", heading.trim_end())?;
@@ -94,7 +100,7 @@ fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> 
             let same = before.containers.iter().find(|other| other.id == one.id);
             (one.execs.saturating_sub(same.map_or(0, |same| same.execs)), secs)
         });
-        line(one, earlier, out)?;
+        line(one, width, earlier, out)?;
         total.execs = total.execs.saturating_add(one.execs);
         total.exits = total.exits.saturating_add(one.exits);
         total.failed = total.failed.saturating_add(one.failed);
@@ -103,7 +109,7 @@ fn table(stats: &Stats, before: Option<(&Stats, f64)>, out: &mut impl Write) -> 
         total.lost = total.lost.saturating_add(one.lost);
     }
     if stats.containers.len() > 1 {
-        line(&total, None, out)?;
+        line(&total, width, None, out)?;
     }
     for ring in &stats.rings {
         let (used, size) = (bytes(ring.used_bytes), bytes(ring.size_bytes));
@@ -125,19 +131,35 @@ fn plural(count: u64, noun: &str) -> String {
     format!("{noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn line(one: &ContainerStats, change: Option<(u64, f64)>, out: &mut impl Write) -> io::Result<()> {
-    let name = match (one.name.as_str(), one.id.as_str()) {
+fn name(one: &ContainerStats) -> Cow<'_, str> {
+    harmless(match (one.name.as_str(), one.id.as_str()) {
         ("", "") => "host",
         ("", id) => id.get(..12).unwrap_or(id),
         (name, _) => name,
-    };
+    })
+}
+
+/// `text` in `width` characters, with a mark where it is cut.
+fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_string();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+fn line(
+    one: &ContainerStats,
+    width: usize,
+    change: Option<(u64, f64)>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let rate = match change {
         Some((execs, secs)) if secs > 0.0 => format!("{:.0}", execs as f64 / secs),
         _ => String::new(),
     };
-    let name: String = harmless(name).chars().take(24).collect();
+    let name = fit(&name(one), width);
     let line = format!(
-        "{name:<24} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {rate:>8}",
+        "{name:<width$} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {rate:>8}",
         grouped(one.execs),
         grouped(one.exits),
         grouped(one.failed),
@@ -152,6 +174,12 @@ fn line(one: &ContainerStats, change: Option<(u64, f64)>, out: &mut impl Write) 
 mod tests {
     use super::table;
     use crate::control::{ContainerStats, RingStats, Stats};
+
+    #[test]
+    fn a_name_that_is_cut_shows_it() {
+        assert_eq!(super::fit("web-1", 5), "web-1");
+        assert_eq!(super::fit("web-12", 5), "web-…");
+    }
 
     #[test]
     fn counters_as_a_table() {

@@ -20,6 +20,7 @@ use event::{Body, Event, document};
 use family::Family;
 use probe::Probe;
 use proxy::Proxy;
+use rustix::process::{Pid, Signal, kill_process};
 use shown::Shown;
 use std::io::Write;
 use std::process::{Child, Command};
@@ -138,7 +139,10 @@ impl Trace {
         loop {
             self.learn(proxy);
             self.round()?;
-            // Ctrl-C reaches the command through the terminal; we end when it does.
+            // Ctrl-C reaches the command through the terminal, SIGTERM does not; we end when it does.
+            if self.wake.take_terminate() {
+                kill_process(Pid::from_child(child), Signal::TERM).context("ending the command")?;
+            }
             if let Some(status) = child.try_wait().context("waiting for the command")? {
                 let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
                 return Ok(u8::try_from(code).unwrap_or(u8::MAX));

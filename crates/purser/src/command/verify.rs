@@ -85,7 +85,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 fn print_key(store: &Path) -> anyhow::Result<Exit> {
-    let reader = Reader::open(store).with_context(|| format!("opening the store {}", store.display()))?;
+    let reader = Reader::open(store)?;
     let key = reader.first_key().with_context(|| {
         format!("the store {} has no key: its file \"origin\" is missing or damaged", store.display())
     })?;

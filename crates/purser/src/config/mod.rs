@@ -84,7 +84,7 @@ impl Config {
             None if path.is_none() => Ok((Config::default(), Provenance::default())),
             None => Err(ConfigError::Read {
                 path: file.to_path_buf(),
-                source: std::io::Error::from(std::io::ErrorKind::NotFound),
+                source: std::io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error()),
             }),
         }
     }
@@ -114,6 +114,7 @@ fn read(text: &str, origin: &str) -> Result<(Config, Provenance), ConfigError> {
     let spots = Spots::find(table.get_ref()).map_err(|unknown| wrong(unknown.at, unknown.message))?;
     let typed = |at: Option<usize>, message: String| {
         let key = at.and_then(|at| spots.at(text, at));
+        let message = plain(&message);
         wrong(at.unwrap_or(0), key.map_or(message.clone(), |key| format!("{key}: {message}")))
     };
     let sinks = sink::take(table.get_mut()).map_err(|error| typed(Some(error.at), error.message))?;
@@ -122,12 +123,27 @@ fn read(text: &str, origin: &str) -> Result<(Config, Provenance), ConfigError> {
         typed(error.span().map(|span| span.start), error.message().trim().replace('\n', "; "))
     })?;
     config.sinks = sinks;
-    check::check(&config).map_err(|fault| wrong(spots.offset(&fault.path), fault.message))?;
+    check::check(&config)
+        .map_err(|fault| wrong(spots.offset(&fault.path), format!("{}: {}", fault.path, fault.message)))?;
     let mut provenance = Provenance::default();
     for (path, offset) in spots.iter() {
         provenance.set_file(path, origin, spots::place(text, offset).0);
     }
     Ok((config, provenance))
+}
+
+/// The library's message in words of the file, not of the program.
+fn plain(message: &str) -> String {
+    if message == "invalid type: map, expected a sequence" {
+        return "this is one table, and a list of tables belongs here: write [[NAME]]".to_string();
+    }
+    let (what, wanted) = message.split_once(", expected ").unwrap_or((message, ""));
+    match wanted {
+        "" => message.to_string(),
+        "a sequence" => format!("{what}, expected a list: [\"…\"]"),
+        wanted if wanted.starts_with("struct ") => format!("{what}, expected a table of keys"),
+        wanted => format!("{what}, expected {wanted}"),
+    }
 }
 
 #[cfg(test)]

@@ -66,14 +66,18 @@ fn errors_name_line_and_column() {
     assert!(message("[agent]\nstore = \n").starts_with("purser.toml:2:"));
     assert_eq!(
         message("[capture]\n\n  ring_mib = 3\n"),
-        "purser.toml:3:3: 3 is not a power of two from 1 to 256"
+        "purser.toml:3:3: capture.ring_mib: 3 is not a power of two from 1 to 256"
     );
     assert!(message("[capture]\nfailed = \"yes\"\n").starts_with("purser.toml:2:10: "));
     assert!(message("[store]\nretain_age = \"long\"\n").contains("\"long\" is no length of time"));
     assert!(message("[store]\nretain_age = \"long\"\n").starts_with("purser.toml:2:14: "));
-    assert!(message("[capture]\nenv = [\"A\", \"B=C\"]\n").starts_with("purser.toml:2:13: \"B=C\""));
     assert!(
-        message("[agent]\nstore = \"here\"\n").starts_with("purser.toml:2:1: \"here\" is not an absolute")
+        message("[capture]\nenv = [\"A\", \"B=C\"]\n")
+            .starts_with("purser.toml:2:13: capture.env[1]: \"B=C\"")
+    );
+    assert!(
+        message("[agent]\nstore = \"here\"\n")
+            .starts_with("purser.toml:2:1: agent.store: \"here\" is not an absolute")
     );
     assert!(message("[scope]\ninclude = []\n").contains("nothing would be recorded"));
     assert!(message("[store]\ndisk_full = \"panic\"\n").contains("drop_oldest"));
@@ -109,11 +113,14 @@ fn unknown_keys_name_the_nearest_one() {
 #[test]
 fn rules_are_checked_where_they_stand() {
     let two = "[[rule]]\nname = \"a\"\nuid = 0\naction = \"count\"\n[[rule]]\nname = \"a\"\nuid = 1\naction = \"count\"\n";
-    assert_eq!(message(two), "purser.toml:6:1: there are two rules \"a\"");
+    assert_eq!(message(two), "purser.toml:6:1: rule[1].name: there are two rules \"a\"");
     let bare = "[[rule]]\nname = \"a\"\naction = \"count\"\n";
-    assert!(message(bare).starts_with("purser.toml:2:1: rule \"a\" has no condition"));
+    assert!(message(bare).starts_with("purser.toml:2:1: rule[0].name: rule \"a\" has no condition"));
     let relative = "[[rule]]\nname = \"a\"\naction = \"count\"\nexecutable = \"curl\"\n";
-    assert!(message(relative).starts_with("purser.toml:4:1: \"curl\" is not an absolute path"));
+    assert!(
+        message(relative)
+            .starts_with("purser.toml:4:1: rule[0].executable: \"curl\" is not an absolute path")
+    );
     let many: String =
         (0..65).map(|i| format!("[[rule]]\nname = \"r{i}\"\nuid = {i}\naction = \"count\"\n")).collect();
     assert!(message(&many).ends_with("65 rules; at most 64"));
@@ -141,10 +148,17 @@ fn a_value_of_the_wrong_type_names_its_key() {
 #[test]
 fn redaction_is_checked_where_it_stands() {
     let disable = message("[redaction]\ndisable = [\"url\", \"githb\"]\n");
-    assert!(disable.starts_with("purser.toml:2:19: no built-in pattern is called \"githb\""), "{disable}");
+    assert!(
+        disable
+            .starts_with("purser.toml:2:19: redaction.disable[1]: no built-in pattern is called \"githb\""),
+        "{disable}"
+    );
     assert!(disable.ends_with("did you mean \"github\"?"), "{disable}");
     let pattern = message("[[redaction.rule]]\nname = \"x\"\npattern = \"a(\"\n");
-    assert!(pattern.starts_with("purser.toml:3:1: redaction rule \"x\""), "{pattern}");
+    assert!(
+        pattern.starts_with("purser.toml:3:1: redaction.rule[0].pattern: redaction rule \"x\""),
+        "{pattern}"
+    );
     assert!(message("[[redaction.rule]]\nname = \"x\"\npattern = \"a*\"\n").starts_with("purser.toml:3:1: "));
 }
 
@@ -286,6 +300,14 @@ fn wrong_sinks_are_told_with_their_place() {
     let told = |more: &str| message(&format!("{kafka}{more}"));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").starts_with("purser.toml:2:8: "));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
+    let file = |name: &str| format!("[sink.{name}]\ntype = \"file\"\npath = \"/x\"\n");
+    assert_eq!(
+        message(&(file("a") + &file("b"))),
+        "purser.toml:6:1: sink.b.path: sink.a writes this file; each needs one of its own"
+    );
+    assert!(message("rule = 3\n").ends_with("expected a list: [\"…\"]"), "{}", message("rule = 3\n"));
+    assert!(message("[rule]\nname = \"a\"\n").ends_with("write [[NAME]]"));
+    assert!(message("scope = 3\n").ends_with("expected a table of keys"));
     assert!(
         message("[sink.k]\ntype = \"carrier pigeon\"\n")
             .contains("known: elasticsearch, file, kafka, logstash, otlp, stdout, syslog, webhook")
@@ -300,15 +322,18 @@ fn wrong_sinks_are_told_with_their_place() {
     );
     assert!(told("batch_event = 3\n").contains("did you mean \"batch_events\"?"));
     assert!(told("compression = \"brotli\"\n").starts_with("purser.toml:4:15: "));
-    assert!(told("topic = \"a-{host.nam}\"\n").starts_with("purser.toml:4:1: {host.nam} is no field"));
+    assert!(
+        told("topic = \"a-{host.nam}\"\n")
+            .starts_with("purser.toml:4:1: sink.k.topic: {host.nam} is no field")
+    );
     assert!(told("batch_events = 0\n").contains("0 is not from 1 to 65536"));
     let sasl = told("sasl = { mechanism = \"PLAIN\", username = \"u\" }\n");
-    assert!(sasl.starts_with("purser.toml:4:1: write exactly one of password_file"), "{sasl}");
+    assert!(sasl.starts_with("purser.toml:4:1: sink.k.sasl: write exactly one of password_file"), "{sasl}");
     let sasl = told("sasl = { mechanism = \"PLAIN\", username = \"u\", password = \"hunter2\" }\n");
     assert!(sasl.contains("unknown key \"password\"") && !sasl.contains("hunter2"), "{sasl}");
     assert!(told("tls = { certificate = \"/c\" }\n").contains("belong together"));
     let broker = message("[sink.k]\ntype = \"kafka\"\nbrokers = [\"a:1\", \"b\"]\n");
-    assert!(broker.starts_with("purser.toml:3:19: \"b\" is not HOST:PORT"), "{broker}");
+    assert!(broker.starts_with("purser.toml:3:19: sink.k.brokers[1]: \"b\" is not HOST:PORT"), "{broker}");
     assert!(message("[sink.k]\ntype = \"kafka\"\n").contains("at least one"));
 }
 
@@ -462,7 +487,10 @@ fn wrong_sources_are_told_with_their_place() {
     let told = |more: &str| message(&format!("{start}{more}"));
     assert!(told("jsn = {}\n").ends_with("did you mean \"json\"?"));
     assert!(told("json = { keys_under_rot = true }\n").contains("did you mean \"keys_under_root\"?"));
-    assert!(told("max_line_bytes = \"1GiB\"\n").starts_with("purser.toml:4:1: a line has"));
+    assert!(
+        told("max_line_bytes = \"1GiB\"\n")
+            .starts_with("purser.toml:4:1: source.app.max_line_bytes: a line has")
+    );
     assert!(told("multiline = { pattern = \"(\" }\n").starts_with("purser.toml:4:15: "));
     assert!(message("[source.app]\ntype = \"file\"\npaths = [\"x\"]\n").contains("it is not absolute"));
     assert!(message("[source.app]\npaths = [\"/x\"]\n").contains("type"));
@@ -479,7 +507,10 @@ fn a_webhook_is_checked_where_it_is_wrong() {
     assert_eq!(told("preset = \"loki\"\nlabels = { host = \"{host.name}\" }"), "");
     for (wrong, said) in [
         ("method = \"GET\"", "p.toml:4:10: "),
-        ("headers = { Host = \"a\" }", "p.toml:4:13: the header Host is written by purser"),
+        (
+            "headers = { Host = \"a\" }",
+            "p.toml:4:13: sink.h.headers.Host: the header Host is written by purser",
+        ),
         ("headers = { \"a b\" = \"a\" }", "is no name of a header"),
         ("headers = { a = \"b\\nc: d\" }", "printable ASCII"),
         ("headers = { a = \"b\" }\nheader_files = { A = \"/f\" }", "two headers A"),
@@ -488,7 +519,10 @@ fn a_webhook_is_checked_where_it_is_wrong() {
             "auth = { token_file = \"/t\" }\nheader_files = { Authorization = \"/x\" }",
             "leave one of both out",
         ),
-        ("headers = { X-Api-Key = \"hunter2\" }", "p.toml:4:13: X-Api-Key looks like a secret"),
+        (
+            "headers = { X-Api-Key = \"hunter2\" }",
+            "p.toml:4:13: sink.h.headers.X-Api-Key: X-Api-Key looks like a secret",
+        ),
         ("hmac = {}", "exactly one of secret_file"),
         ("hmac = { secret_file = \"/s\", header = \"a b\" }", "no name of a header"),
         ("hmac = { secret_file = \"/s\", header = \"A\", timestamp_header = \"a\" }", "two headers"),
@@ -498,16 +532,23 @@ fn a_webhook_is_checked_where_it_is_wrong() {
         ("table = \"t\"", "for preset = \"clickhouse\" only"),
         ("preset = \"clickhouse\"\ntable = \"a.b\"", "no database or table"),
         ("preset = \"loki\"\nformat = \"array\"", "the preset decides"),
-        ("preset = \"loki\"\nlabels = { a-b = \"x\" }", "p.toml:5:12: \"a-b\" is no label"),
+        ("preset = \"loki\"\nlabels = { a-b = \"x\" }", "sink.h.labels.a-b: \"a-b\" is no label"),
         ("preset = \"loki\"\nlabels = { id = \"{container.id}\" }", "makes a stream of each"),
         ("preset = \"lokki\"", "p.toml:4:10: "),
-        ("poison_statuses = [400, 404]", "p.toml:4:25: 404 says nothing of a document"),
+        (
+            "poison_statuses = [400, 404]",
+            "p.toml:4:25: sink.h.poison_statuses[1]: 404 says nothing of a document",
+        ),
     ] {
         assert!(told(wrong).contains(said), "{wrong}: {}", told(wrong));
         assert!(!told(wrong).contains("hunter2"), "{wrong}: {}", told(wrong));
     }
     let query = "[sink.h]\ntype = \"webhook\"\npreset = \"clickhouse\"\nurls = [\"https://h/?user=a\"]\n";
-    assert!(message(query).starts_with("purser.toml:4:9: leave out the query"), "{}", message(query));
+    assert!(
+        message(query).starts_with("purser.toml:4:9: sink.h.urls[0]: leave out the query"),
+        "{}",
+        message(query)
+    );
 }
 
 #[test]

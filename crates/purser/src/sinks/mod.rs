@@ -11,7 +11,7 @@ pub(crate) use prepare::{Prepared, canary, prepare};
 
 use crate::command::say;
 use crate::config::{Config, Sink};
-use crate::control::SinkState;
+use crate::control::{RewindTo, SinkState};
 use ship::{Head, Notice, Order, Runner, State, Status};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -203,14 +203,29 @@ impl Sinks {
         states.collect()
     }
 
-    /// Gives an order to the sink `name`; the error names those there are.
-    pub(crate) fn order(&self, name: &str, order: Order) -> Result<(), String> {
-        let Some(working) = self.working.get(name) else {
+    /// Whether there is a sink `name`, and an event to go to.
+    pub(crate) fn can_go_to(&self, name: &str, to: RewindTo) -> Result<(), String> {
+        self.find(name)?;
+        let next = self.head.next();
+        match to {
+            RewindTo::Sequence(sequence) if sequence == 0 || sequence > next => {
+                Err(format!("there is no event {sequence}; the next one is {next}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<&Working, String> {
+        self.working.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.working.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none is configured".to_string() } else { known.join(", ") };
-            return Err(format!("there is no sink {name:?}; known: {known}"));
-        };
-        if working.runner.order(order) {
+            format!("there is no sink {name:?}; known: {known}")
+        })
+    }
+
+    /// Gives an order to the sink `name`; the error names those there are.
+    pub(crate) fn order(&self, name: &str, order: Order) -> Result<(), String> {
+        if self.find(name)?.runner.order(order) {
             return Ok(());
         }
         Err(format!("sink {name} does not listen; purser sink ls tells its state"))

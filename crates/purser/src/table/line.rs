@@ -267,14 +267,18 @@ pub(super) fn marks(exec: &Exec) -> String {
 
 /// The line behind the name of its file, both of them made harmless.
 fn line_text(line: &event::Line) -> String {
-    let file = line.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    // The file of a container's output is named after its id; the stream says more.
+    let place = match line.stream() {
+        Some(stream) => stream.as_bytes(),
+        None => line.path.rsplit(|&byte| byte == b'/').next().unwrap_or_default(),
+    };
     let text = if line.message.is_empty() {
         Cow::Borrowed(line.json.as_str())
     } else {
         Cow::Owned(event::document::text(&line.message))
     };
     let short: String = text.chars().take(COMMAND_LIMIT).collect();
-    format!("{}: {}", harmless(&event::document::text(file)), harmless(&short))
+    format!("{}: {}", harmless(&event::document::text(place)), harmless(&short))
 }
 
 fn gap_text(gap: &Gap) -> String {

@@ -3,7 +3,6 @@
 //! on disk is the one that the last announced. It says nothing of blocks; `chain` does.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 use crate::checkpoint::{self, Checkpoint, Floor, RECORD_LEN, Reason};
@@ -104,7 +103,7 @@ impl Proof {
         report: &mut Report,
     ) -> Result<u64, Error> {
         let path = dir.join(checkpoint::NAME);
-        let Ok(file) = File::open(&path) else { return Ok(0) };
+        let Ok(file) = crate::file::open(&path) else { return Ok(0) };
         let mut offset = 0;
         loop {
             let bytes = read_up_to(&file, &path, offset, BATCH * RECORD_LEN)?;

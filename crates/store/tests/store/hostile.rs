@@ -51,3 +51,32 @@ fn changed_files_never_panic_any_entry_point() {
     }
     drop(writer);
 }
+
+#[test]
+fn a_named_pipe_in_place_of_a_file_holds_nobody_up() {
+    let (original, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut writer, _) = open(original.path(), 1, &small());
+    fill(&mut writer, 1, 100, 3);
+    let mut told = 0;
+    for path in files(original.path()) {
+        let dir = work.path().join("store");
+        copy(original.path(), &dir);
+        let target = dir.join(path.strip_prefix(original.path()).unwrap());
+        std::fs::remove_file(&target).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &target, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        if let Ok(reader) = Reader::open(&dir) {
+            reader.query(&Query::default()).for_each(drop);
+            reader.totals().ok();
+            reader.follow(1).next(Duration::ZERO).ok();
+        }
+        told += match store::verify(&dir, None, &mut |_, _| {}) {
+            Ok(report) => usize::from(!report.whole()),
+            Err(error) => usize::from(error.to_string().contains("it is not a regular file")),
+        };
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    // All but the lock, which says nothing about the record, and the journal, whose events are not signed.
+    assert!(told + 2 >= files(original.path()).len(), "{told} of {}", files(original.path()).len());
+    drop(writer);
+}
