@@ -100,7 +100,7 @@ fn corrupt_config_names_its_line() -> Result<()> {
     run_with_config(&dir, "[scope]\ninclude = [\"container\"]\nnames = [\"open\n")?
         .refuses_with(&["purser.toml:3:"])?;
     run_with_config(&dir, "[scope]\n\ninclude = 7\n")?
-        .refuses_with(&["purser.toml:3:", "expected a sequence"])
+        .refuses_with(&["purser.toml:3:", "scope.include", "expected a list"])
 }
 
 #[test]
