@@ -99,8 +99,11 @@ fn corrupt_config_names_its_line() -> Result<()> {
     let dir = scratch()?;
     run_with_config(&dir, "[scope]\ninclude = [\"container\"]\nnames = [\"open\n")?
         .refuses_with(&["purser.toml:3:"])?;
-    run_with_config(&dir, "[scope]\n\ninclude = 7\n")?
-        .refuses_with(&["purser.toml:3:", "scope.include", "expected a list"])
+    run_with_config(&dir, "[scope]\n\ninclude = 7\n")?.refuses_with(&[
+        "purser.toml:3:",
+        "scope.include",
+        "expected a list",
+    ])
 }
 
 #[test]
