@@ -6,7 +6,8 @@ use crate::field::Kind;
 use crate::rule::{Builtin, Enabled};
 use crate::script::{Word, unquote};
 use crate::secret::{Span, is_secret, marker_len};
-use crate::table::{COMMANDS, VALUE_FLAGS, WRAPPERS};
+use crate::shape::proxy_password;
+use crate::table::{BEHIND, COMMANDS, VALUE_FLAGS, WRAPPERS};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -19,8 +20,25 @@ pub(crate) struct Command {
     pub(crate) positions: &'static [Position],
     /// Options that look as if a secret followed and are switches or say where the secret is.
     pub(crate) plain: &'static [&'static str],
+    /// Options with a value in the next word, which is none of the `positions`.
+    pub(crate) valued: &'static [&'static str],
+    /// Short options without a value, which may stand before another in one word: `-sSu` for `-u`.
+    pub(crate) switches: &'static str,
     /// Its own options end where the command it runs begins.
     pub(crate) leading: bool,
+}
+
+impl Command {
+    /// Whether `word` is `flag`, or switches and then `flag`.
+    fn ends_in(&self, word: &[u8], flag: &str) -> bool {
+        let joined = || match (flag.as_bytes(), word) {
+            ([b'-', letter], [b'-', switches @ .., last]) => {
+                last == letter && switches.iter().all(|byte| self.switches.as_bytes().contains(byte))
+            }
+            _ => false,
+        };
+        flag.as_bytes() == word || joined()
+    }
 }
 
 /// One option or keyword with a secret.
@@ -48,6 +66,10 @@ pub(crate) enum Part {
     Whole,
     /// Behind the first of this byte; without it there is no secret.
     Behind(u8),
+    /// Behind the first colon of a certificate's file; the address of a key on a card holds no secret.
+    Certificate,
+    /// The password in the address of a proxy.
+    Proxy,
     /// Behind `pass:`; other sources (`file:`, `env:`) hold no secret.
     PassSource,
     /// Behind the first `/` and before the last `@`.
@@ -88,6 +110,8 @@ pub(crate) struct Commands {
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     found: [Option<(usize, &'static Command)>; NEST_LIMIT],
+    /// A word `;` ends the command, as that of `find -exec` does.
+    terminated: bool,
 }
 
 impl Line {
@@ -120,29 +144,47 @@ impl Commands {
         Self { by_name }
     }
 
+    /// What the path of a program is, also with a version behind its name: `mysql-8.0`.
+    fn named(&self, path: &[u8]) -> Option<(Entry, bool)> {
+        let name = base_name(path);
+        self.by_name.get(name).or_else(|| self.by_name.get(without_version(name)?)).copied()
+    }
+
     /// Finds the commands of a line. `words` gives the word at an index; `fallback` is the executable,
     /// asked when the first word says nothing.
     pub(crate) fn line<'w>(&self, words: impl Fn(usize) -> Option<&'w [u8]>, fallback: &[u8]) -> Line {
         let mut line = Line::default();
         let mut slots = line.found.iter_mut();
+        let mut terminated = false;
         let mut at = 0;
         while words(at).is_some_and(is_prelude) {
             at += 1;
         }
-        let first = words(at).and_then(|word| self.by_name.get(base_name(word)));
-        let Some((entry, mut wraps)) = first.or_else(|| self.by_name.get(base_name(fallback))).copied()
-        else {
-            return line;
-        };
+        let first = words(at).and_then(|word| self.named(word));
+        let Some((entry, mut wraps)) = first.or_else(|| self.named(fallback)) else { return line };
         if let Entry::Known(command) = entry
             && let Some(slot) = slots.next()
         {
             *slot = Some((at, command));
         }
+        let mut start = |at: usize| match words(at).and_then(behind) {
+            Some(options) => {
+                terminated = true;
+                (at + 1..)
+                    .map_while(|at| Some((at, words(at)?)))
+                    .find(|(_, word)| options.contains(word))
+                    .map(|row| row.0)
+            }
+            None => Some(at),
+        };
+        match start(at) {
+            Some(from) => at = from,
+            None => wraps = false,
+        }
         while wraps {
             at += 1;
             let Some(word) = words(at) else { break };
-            let Some((entry, inner)) = self.by_name.get(base_name(word)).copied() else { continue };
+            let Some((entry, inner)) = self.named(word) else { continue };
             // A text with blanks is a script, even when it ends like the path of a command.
             if word.contains(&b' ') {
                 continue;
@@ -151,6 +193,10 @@ impl Commands {
                 continue;
             }
             wraps = inner;
+            match start(at) {
+                Some(from) => at = from,
+                None => break,
+            }
             if let Entry::Known(command) = entry {
                 // A slot already holds the wrapper itself when it has rules of its own.
                 match slots.next() {
@@ -159,6 +205,7 @@ impl Commands {
                 }
             }
         }
+        line.terminated = terminated;
         line
     }
 }
@@ -180,6 +227,19 @@ pub(crate) fn base_name(path: &[u8]) -> &[u8] {
     base.strip_prefix(b"-").unwrap_or(base)
 }
 
+fn without_version(name: &[u8]) -> Option<&[u8]> {
+    name.last().filter(|byte| byte.is_ascii_digit())?;
+    let version = name.iter().rev().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+    let name = name.get(..name.len() - version)?;
+    Some(name.strip_suffix(b"-").unwrap_or(name))
+}
+
+/// The options behind which this wrapper names its command, when it does not at once.
+fn behind(path: &[u8]) -> Option<&'static [&'static [u8]]> {
+    let name = base_name(path);
+    BEHIND.iter().find(|row| row.0 == name).map(|row| row.1)
+}
+
 /// Adds the secrets that the commands of `line` carry in `words`.
 pub(crate) fn search(line: &Line, words: &[Word<'_>], kind: Kind, enabled: Enabled, spans: &mut Vec<Span>) {
     for (index, slot) in line.found.iter().enumerate() {
@@ -189,6 +249,9 @@ pub(crate) fn search(line: &Line, words: &[Word<'_>], kind: Kind, enabled: Enabl
         }
         let next = line.found.get(index + 1).and_then(Option::as_ref).map_or(words.len(), |next| next.0);
         let own = words.get(start + 1..next).unwrap_or_default();
+        let ends = |word: &Word<'_>| line.terminated && matches!(word.bytes, b";" | b"\\;");
+        let end = own.iter().position(ends);
+        let own = own.get(..end.unwrap_or(own.len())).unwrap_or_default();
         Search { command, words: own, kind, nested: index > 0, spans: &mut *spans }.run();
     }
 }
@@ -255,7 +318,13 @@ impl Search<'_, '_> {
             }
         };
         let rest = self.words.get(from..).unwrap_or_default();
-        let mut bare = rest.iter().filter(|word| !word.bytes.starts_with(b"-"));
+        let valued =
+            |word: &Word<'_>| self.command.valued.iter().any(|flag| self.command.ends_in(word.bytes, flag));
+        let mut value = false;
+        let mut bare = rest.iter().filter(|word| {
+            let own = std::mem::replace(&mut value, valued(word));
+            !own && !word.bytes.starts_with(b"-")
+        });
         if let Some(word) = bare.nth(position.nth - 1).copied() {
             // `name=value` after `vault login` is judged by its name.
             if position.part != Part::Whole || !names_field(word.bytes) {
@@ -298,8 +367,7 @@ impl Flag {
             return if word.eq_ignore_ascii_case(flag) { Value::Next } else { Value::No };
         }
         let Some(rest) = word.strip_prefix(flag) else {
-            let cluster = command.rule == Builtin::Curl && self.take != Take::Attached;
-            return if cluster && is_cluster(word, flag) { Value::Next } else { Value::No };
+            return self.joined(word, command.switches.as_bytes());
         };
         let long = flag.len() > 2 && flag.starts_with(b"-");
         match rest.first() {
@@ -310,15 +378,16 @@ impl Flag {
             Some(_) => Value::No,
         }
     }
-}
 
-/// `-sSu` for `-u`: letters of curl that take no value, then the flag.
-fn is_cluster(word: &[u8], flag: &[u8]) -> bool {
-    match (word, flag) {
-        ([b'-', switches @ .., last], [b'-', letter]) => {
-            last == letter && switches.iter().all(|byte| b"sSfkLvigGIjlNnpqRaO0146#".contains(byte))
+    /// `-sSu` and `-sSuX` for `-u`: switches of the command, then the flag.
+    fn joined(&self, word: &[u8], switches: &[u8]) -> Value {
+        let (&[b'-', letter], [b'-', letters @ ..]) = (self.flag.as_bytes(), word) else { return Value::No };
+        let before = letters.iter().take_while(|byte| switches.contains(byte)).count();
+        match letters.get(before..) {
+            Some([found]) if *found == letter && self.take != Take::Attached => Value::Next,
+            Some([found, _, ..]) if *found == letter && self.take != Take::Next => Value::Rest(before + 2),
+            _ => Value::No,
         }
-        _ => false,
     }
 }
 
@@ -343,6 +412,9 @@ impl Part {
                 let behind = value.get(marker..)?.iter().position(|other| *other == byte)?;
                 Some((marker + behind + 1)..value.len())
             }
+            Self::Certificate if value.starts_with(b"pkcs11:") => None,
+            Self::Certificate => Self::Behind(b':').of(value),
+            Self::Proxy => proxy_password(value),
             Self::PassSource => value.starts_with(b"pass:").then_some(5..value.len()),
             Self::Slashed => {
                 let start = find(b'/').filter(|slash| *slash > 0)? + 1;

@@ -2,10 +2,11 @@
 //! Finds the value that belongs to a telling name: `NAME=VALUE`, `--name VALUE`, `"name": "VALUE"`,
 //! `Name: VALUE`. Works on one argument and never looks at the command it belongs to.
 
-use crate::name::{Class, Name, is_path, is_switch, whole};
+use crate::name::{Class, Name, is_choice, is_path, is_switch, whole};
 use crate::rule::{Builtin, Enabled};
 use crate::script::{Quotes, word_end};
 use crate::secret::{is_secret, marker_len};
+use crate::shape::{account_password, proxy_password};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -46,6 +47,35 @@ pub(crate) enum Outcome {
 /// Ordinary text stays below 2; only text built to be costly comes here.
 const WORK_LIMIT: usize = 16;
 
+/// Words that tell how something stands, as in `password: ok`.
+const STATES: &[&[u8]] = &[
+    b"ok",
+    b"valid",
+    b"invalid",
+    b"expired",
+    b"missing",
+    b"required",
+    b"incorrect",
+    b"wrong",
+    b"unknown",
+    b"empty",
+    b"set",
+    b"unset",
+    b"changed",
+    b"accepted",
+    b"rejected",
+    b"denied",
+    b"failed",
+    b"failure",
+    b"success",
+    b"updated",
+    b"reset",
+    b"mismatch",
+];
+
+/// Bytes before a name in which the quote that opens a prompt is looked for.
+const PROMPT_LIMIT: usize = 64;
+
 /// Authorization schemes that stay readable before the secret.
 const SCHEMES: &[&[u8]] =
     &[b"bearer", b"basic", b"token", b"digest", b"negotiate", b"apikey", b"key", b"splunk", b"pveapitoken"];
@@ -79,9 +109,14 @@ impl<'a> Field<'a> {
         if self.work.get() / WORK_LIMIT > self.text.len() + 256 {
             return Outcome::Exhausted;
         }
+        // `tcpdump -pw file`: letters in one word. `plink -pw` is in the table of commands.
+        let letters = name.ending == "pw" && !self.bytes(name_at.clone()).starts_with(b"--");
+        let awaits = option && !letters && !matches!(name.class, Class::Proxy | Class::Account);
         let found = match self.text.get(after) {
-            None if option => return Outcome::Awaits,
-            Some(blank) if option && !closed && blank.is_ascii_whitespace() => return Outcome::Awaits,
+            None if awaits => return Outcome::Awaits,
+            Some(blank) if awaits && !closed && blank.is_ascii_whitespace() => return Outcome::Awaits,
+            Some(b'=') if self.text.get(after + 1) == Some(&b'>') => self.arrow(name, after + 2),
+            Some(b'>') if !closed => self.element(name, &name_at),
             Some(b'=') => self.assigned(name, &name_at, after + 1, closed, option),
             Some(b':') => self.after_colon(name, &name_at, after + 1, closed),
             Some(b' ') => self.spaced(name, &name_at, after, closed),
@@ -130,6 +165,7 @@ impl<'a> Field<'a> {
         let separator = after + self.tail(after).iter().take_while(|byte| **byte == b' ').take(8).count();
         match self.text.get(separator)? {
             b':' if closed => self.after_colon(name, name_at, separator + 1, true),
+            b'=' if self.text.get(separator + 1) == Some(&b'>') => self.arrow(name, separator + 2),
             b'=' if name.class != Class::Cookie && self.text.get(separator + 1) != Some(&b'=') => {
                 let value = separator + 1 + usize::from(self.text.get(separator + 1) == Some(&b' '));
                 let bare = || value..(value + field_end(self.tail(value), true, true));
@@ -138,6 +174,36 @@ impl<'a> Field<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The value after `name =>`, which in code may be a function of that name.
+    fn arrow(&self, name: &Name, after: usize) -> Option<Range<usize>> {
+        if matches!(name.class, Class::Cookie | Class::Authorization) {
+            return None;
+        }
+        let value = after + self.tail(after).iter().take_while(|byte| **byte == b' ').take(8).count();
+        let bare = || value..(value + field_end(self.tail(value), true, true));
+        let at = self.quoted(value).or_else(|| (self.kind == Kind::Line).then(bare))?;
+        self.keep(name, at, self.enabled.has(Builtin::Json))
+    }
+
+    /// The text of `<name>text</name>`.
+    fn element(&self, name: &Name, name_at: &Range<usize>) -> Option<Range<usize>> {
+        let opens = matches!(self.bytes(0..name_at.start), [.., b'<'] | [.., b':']);
+        if !opens || !matches!(name.class, Class::Plain | Class::OftenPath) {
+            return None;
+        }
+        let value = name_at.end + 1;
+        let (value, close): (usize, &[u8]) = match self.tail(value).strip_prefix(b"<![CDATA[") {
+            Some(_) => (value + 9, b"]]>"),
+            None => (value, b"</"),
+        };
+        let rest = self.tail(value);
+        let length = rest.iter().position(|byte| close.first() == Some(byte)).unwrap_or(rest.len());
+        self.spend(length);
+        let at = value..(value + length);
+        let closed = self.tail(at.end).starts_with(close);
+        closed.then_some(at).and_then(|at| self.keep(name, at, self.enabled.has(Builtin::Json)))
     }
 
     /// The value after `name=`.
@@ -150,7 +216,7 @@ impl<'a> Field<'a> {
         option: bool,
     ) -> Option<Range<usize>> {
         let rest = self.tail(value);
-        if name.class == Class::Cookie || closed || self.is_harmless_start(name, rest) {
+        if name.class == Class::Cookie || closed || self.is_harmless_start(name, name_at, rest) {
             return None;
         }
         if name.class == Class::Authorization {
@@ -177,7 +243,13 @@ impl<'a> Field<'a> {
     }
 
     /// Beginnings that cannot be a secret, told apart before the end of the value is looked for.
-    fn is_harmless_start(&self, name: &Name, rest: &[u8]) -> bool {
+    fn is_harmless_start(&self, name: &Name, name_at: &Range<usize>, rest: &[u8]) -> bool {
+        let before = name_at.start.checked_sub(1).and_then(|before| self.text.get(before));
+        // `awk '/^password=/{print}'`, and a kind of token that is chosen.
+        let pattern = before == Some(&b'^') || (before == Some(&b'/') && rest.starts_with(b"/{"));
+        if pattern || is_choice(self.bytes(name_at.clone()), rest) {
+            return true;
+        }
         let mount = name.ending == "secret"
             && [&b"id="[..], b"type=", b"src=", b"source=", b"env="]
                 .iter()
@@ -210,7 +282,18 @@ impl<'a> Field<'a> {
                 };
                 return self.keep(name, at, header);
             }
-            Class::Plain | Class::OftenPath => {}
+            Class::Plain | Class::OftenPath | Class::Proxy | Class::Account => {}
+        }
+        if after == value && !closed && self.is_switch_with_colon(name, name_at.start) {
+            let end = match self.kind {
+                Kind::Word | Kind::Text if self.leads(name_at.start.saturating_sub(1)) => self.text.len(),
+                _ => value + self.word(value),
+            };
+            let at = self.quoted(value).unwrap_or(value..end);
+            return self.keep(name, at, self.enabled.has(Builtin::Option));
+        }
+        if !closed && self.closes(name_at.start, value) {
+            return None;
         }
         if let Some(inner) = self.quoted(value) {
             return self.keep(name, inner, self.enabled.has(Builtin::Json));
@@ -227,10 +310,38 @@ impl<'a> Field<'a> {
             };
             return self.keep(name, value..end, header);
         }
-        if self.kind == Kind::Line && name.class == Class::Plain {
+        if self.kind == Kind::Line && matches!(name.class, Class::Plain | Class::Proxy) {
             return self.last_word(name, value);
         }
         None
+    }
+
+    /// Whether the name at `start` is an option of the form `/name:value` or `--name:value`.
+    fn is_switch_with_colon(&self, name: &Name, start: usize) -> bool {
+        // `/token:` may be a path.
+        let password = name.ending.starts_with('p');
+        let start = match start.checked_sub(1).and_then(|before| self.text.get(before)) {
+            Some(b'/') if password => start - 1,
+            _ if self.text.get(start) == Some(&b'-') => start,
+            _ => return false,
+        };
+        let before = start.checked_sub(1).and_then(|before| self.text.get(before));
+        before.is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'".contains(byte))
+    }
+
+    /// Whether the quote at `value` ends a prompt that holds the name, as in `expect "password:"; send …`.
+    fn closes(&self, name: usize, value: usize) -> bool {
+        let rest = self.tail(value);
+        let rest = rest.strip_prefix(b"\\").unwrap_or(rest);
+        let Some((quote @ (b'"' | b'\''), over)) = rest.split_first() else { return false };
+        if over.first().is_some_and(|byte| !byte.is_ascii_whitespace() && !b";,)]}|&\\".contains(byte)) {
+            return false;
+        }
+        let before = self.bytes(name.saturating_sub(PROMPT_LIMIT)..name);
+        let Some(open) = before.iter().rposition(|byte| byte == quote) else { return false };
+        let before = before.get(..open).unwrap_or_default();
+        let before = before.strip_suffix(b"\\").unwrap_or(before);
+        before.last().is_none_or(|byte| byte.is_ascii_whitespace() || b"({[,=".contains(byte))
     }
 
     /// `name: value` in a line, when the value is one word and nothing but a separator follows: most
@@ -244,8 +355,12 @@ impl<'a> Field<'a> {
         let length = rest.iter().position(ends).unwrap_or(rest.len());
         let over = rest.get(length..).unwrap_or_default();
         let alone = over.trim_ascii().is_empty() || !over.first().is_some_and(u8::is_ascii_whitespace);
-        let at = value..(value + length);
-        if alone { self.keep(name, at, self.enabled.has(Builtin::Assignment)) } else { None }
+        let word = rest.get(..length).unwrap_or_default();
+        // The quote that holds the sentence.
+        let quote = !word.starts_with(b"\"") && !word.starts_with(b"'") && matches!(word, [.., b'"' | b'\'']);
+        let at = value..(value + length - usize::from(quote));
+        let state = STATES.iter().any(|word| word.eq_ignore_ascii_case(self.bytes(at.clone())));
+        if alone && !state { self.keep(name, at, self.enabled.has(Builtin::Assignment)) } else { None }
     }
 
     /// Bytes up to the next white space or quote.
@@ -314,6 +429,11 @@ impl<'a> Field<'a> {
 
     /// The inside of the quotes that open at `at`, when they also close.
     fn quoted(&self, at: usize) -> Option<Range<usize>> {
+        // `N'…'` and `E'…'` of SQL, `b'…'` of Python, `$'…'` of a shell.
+        let marked = self.kind != Kind::Word
+            && matches!(self.tail(at), [mark, b'\'' | b'"', ..] if b"nebrufNEBRUF$".contains(mark));
+        let escapes = marked && !matches!(self.tail(at), [b'n' | b'N', ..]);
+        let at = at + usize::from(marked);
         let (open, quote): (usize, &[u8]) = match self.tail(at) {
             [b'\\', quote @ (b'"' | b'\''), ..] => (2, if *quote == b'"' { b"\\\"" } else { b"\\'" }),
             [b'"', ..] => (1, b"\""),
@@ -321,25 +441,48 @@ impl<'a> Field<'a> {
             _ => return None,
         };
         let inner = self.tail(at + open);
-        let mut length = 0;
-        loop {
-            let Some(rest) = inner.get(length..).filter(|rest| !rest.is_empty()) else {
-                self.spend(length);
-                return None;
-            };
+        let escapes = escapes || quote == b"\"";
+        let (mut length, mut end) = (0, None);
+        while let Some(rest) = inner.get(length..).filter(|rest| !rest.is_empty()) {
             if rest.starts_with(quote) {
-                return Some((at + open)..(at + open + length));
+                // `'hun''ter2'` goes on, in SQL and in a shell, unless nothing closes it.
+                end = end.or(Some(length));
+                if quote != b"'" || length == 0 || rest.get(1) != Some(&b'\'') {
+                    end = Some(length);
+                    break;
+                }
+                length += 1;
             }
-            length += if quote == b"\"" && rest.starts_with(b"\\") { 2 } else { 1 };
+            length += if escapes && rest.starts_with(b"\\") { 2 } else { 1 };
         }
+        self.spend(if end == Some(length) { 0 } else { length });
+        end.map(|length| (at + open)..(at + open + length))
     }
 
     fn keep(&self, name: &Name, at: Range<usize>, on: bool) -> Option<Range<usize>> {
         let value = self.bytes(at.clone());
         self.spend(value.len());
+        let (at, on) = match secret_part(name.class, value) {
+            Some(part) if name.class == Class::Proxy => {
+                ((at.start + part.start)..(at.start + part.end), self.enabled.has(Builtin::Url))
+            }
+            Some(part) => ((at.start + part.start)..(at.start + part.end), on),
+            None => return None,
+        };
+        let value = self.bytes(at.clone());
         let literal = at.start.checked_sub(1).and_then(|before| self.text.get(before)) == Some(&b'\'');
         let path = name.class == Class::OftenPath && is_path(value);
         (on && !path && !is_key_id(value) && is_secret(value, self.kind.expands() && !literal)).then_some(at)
+    }
+}
+
+/// Which bytes of the value of a telling name are the secret.
+pub(crate) fn secret_part(class: Class, value: &[u8]) -> Option<Range<usize>> {
+    match class {
+        Class::Proxy => proxy_password(value),
+        Class::Account if is_path(value) => None,
+        Class::Account => account_password(value),
+        _ => Some(0..value.len()),
     }
 }
 

@@ -23,6 +23,10 @@ pub(crate) enum Class {
     OftenPath,
     /// An HTTP authorization: a scheme, then the secret.
     Authorization,
+    /// The address of a proxy, with or without a scheme, whose password is the secret.
+    Proxy,
+    /// `user:password` or `user/password`; anything else is no secret.
+    Account,
     /// HTTP cookies: the whole value is the secret, and only after a colon.
     Cookie,
 }
@@ -68,6 +72,10 @@ pub(crate) const NAMES: &[Name] = &[
     plain("encryptionkey"),
     plain("master_key"),
     plain("master-key"),
+    plain("fernet_key"),
+    plain("fernet-key"),
+    plain("unseal_key"),
+    plain("unseal-key"),
     plain("signing_key"),
     plain("signing-key"),
     plain("auth_key"),
@@ -86,6 +94,13 @@ pub(crate) const NAMES: &[Name] = &[
     Name { ending: "pass", class: Class::Plain, own_word: true },
     Name { ending: "pwd", class: Class::OftenPath, own_word: true },
     Name { ending: "psk", class: Class::Plain, own_word: true },
+    Name { ending: "pw", class: Class::OftenPath, own_word: true },
+    Name { ending: "app_key", class: Class::Plain, own_word: true },
+    Name { ending: "_proxy", class: Class::Proxy, own_word: false },
+    Name { ending: "http.proxy", class: Class::Proxy, own_word: false },
+    Name { ending: "https.proxy", class: Class::Proxy, own_word: false },
+    Name { ending: "_auth", class: Class::Account, own_word: false },
+    Name { ending: "_creds", class: Class::Account, own_word: false },
     Name { ending: "authorization", class: Class::Authorization, own_word: false },
     Name { ending: "cookie", class: Class::Cookie, own_word: false },
 ];
@@ -107,6 +122,7 @@ const HARMLESS: &[&str] = &[
     "bostoken",
     "maskedtoken",
     "stoptoken",
+    "authuserpass",
 ];
 
 /// First words of options that switch something instead of carrying a secret.
@@ -153,6 +169,10 @@ pub(crate) fn whole(text: &[u8], hit: Range<usize>, name: &Name) -> Option<Range
     if name.own_word && back > 0 && !begins_word(text, hit.start) {
         return None;
     }
+    // Two letters are too few to take a capital for a new word: `-ps3cretPW`.
+    if name.ending.len() == 2 && head.last().is_some_and(u8::is_ascii_alphanumeric) {
+        return None;
+    }
     if matches!(text.get(..start)?, [.., b'$'] | [.., b'$', b'{']) {
         return None;
     }
@@ -187,6 +207,11 @@ pub(crate) fn is_switch(option: &[u8]) -> bool {
     let dashes = bare.iter().take_while(|byte| **byte == b'-').count();
     let bare = bare.get(dashes..).unwrap_or_default();
     SWITCHES.iter().any(|word| bare.strip_prefix(*word).is_some_and(|rest| rest.starts_with(b"-")))
+}
+
+/// Whether `value` of the option `name` chooses among kinds of tokens, as in `etcd --auth-token=simple`.
+pub(crate) fn is_choice(name: &[u8], value: &[u8]) -> bool {
+    name == b"--auth-token" && (value == b"simple" || value.starts_with(b"jwt,"))
 }
 
 /// Whether a value of an `OftenPath` name is a path and no secret.

@@ -45,11 +45,23 @@ pub(crate) enum Builtin {
 
 /// Every built-in rule: its variant, its name in the configuration, what it finds.
 pub(crate) const TABLE: &[(Builtin, &str, &str)] = &[
-    (Builtin::Option, "option", "the value of options such as --password X, --token=X, --api-key X"),
-    (Builtin::Assignment, "assignment", "NAME=VALUE whose name ends in password, secret, token, api_key …"),
-    (Builtin::Json, "json", "\"password\": \"X\" and the like in JSON or similar text"),
+    (
+        Builtin::Option,
+        "option",
+        "the value of options such as --password X, --token=X, --api-key X, /password:X",
+    ),
+    (
+        Builtin::Assignment,
+        "assignment",
+        "NAME=VALUE whose name ends in password, secret, token, api_key …; user:X in *_AUTH, *_CREDS",
+    ),
+    (
+        Builtin::Json,
+        "json",
+        "\"password\": \"X\", password => \"X\", <password>X</password> in JSON or similar text",
+    ),
     (Builtin::Header, "header", "Authorization, Cookie, X-Api-Key and similar HTTP headers"),
-    (Builtin::Url, "url", "the password of scheme://user:password@host"),
+    (Builtin::Url, "url", "the password of scheme://user:password@host; of *_PROXY also without a scheme"),
     (Builtin::PrivateKey, "private-key", "the body of PEM private key blocks"),
     (Builtin::Jwt, "jwt", "JSON web tokens: three base64url parts, the first starting with eyJ"),
     (Builtin::Aws, "aws", "the 40 characters of an AWS secret key next to its key id"),
@@ -60,15 +72,23 @@ pub(crate) const TABLE: &[(Builtin, &str, &str)] = &[
     (Builtin::Google, "google", "Google keys: AIza, ya29., GOCSPX-"),
     (Builtin::Npm, "npm", "npm and PyPI tokens: npm_, pypi-"),
     (Builtin::Vendor, "vendor", "tokens of other services that carry a telling prefix"),
-    (Builtin::Sql, "sql", "IDENTIFIED BY 'X' and PASSWORD 'X' in SQL text"),
-    (Builtin::Piped, "piped", "echo X | chpasswd, sudo -S, passwd --stdin, login --password-stdin"),
+    (Builtin::Sql, "sql", "IDENTIFIED BY 'X', PASSWORD 'X' and SET PASSWORD FOR … = 'X' in SQL text"),
+    (
+        Builtin::Piped,
+        "piped",
+        "echo X | chpasswd, sudo -S, passwd --stdin, login --password-stdin; also by <<<; expect … send \"X\"",
+    ),
     (Builtin::Mysql, "mysql", "mysql, mysqldump, mariadb …: -pX"),
     (Builtin::Mongo, "mongo", "mongo, mongosh, mongodump …: -p X"),
     (Builtin::Redis, "redis", "redis-cli -a X, auth X"),
     (Builtin::Database, "database", "sqlcmd -P X, cqlsh -p X, sqlplus user/X@db"),
     (Builtin::Sshpass, "sshpass", "sshpass -p X"),
     (Builtin::Login, "login", "docker, podman, helm, oc, az … login -p X; skopeo --creds user:X"),
-    (Builtin::Curl, "curl", "curl -u user:X, --proxy-user, --cookie, --oauth2-bearer; http -a user:X"),
+    (
+        Builtin::Curl,
+        "curl",
+        "curl -u user:X, --proxy, --proxy-user, --cert file:X, --cookie, --oauth2-bearer; http -a user:X",
+    ),
     (Builtin::Openssl, "openssl", "openssl -passin pass:X, -k X, passwd X"),
     (Builtin::Smb, "smb", "smbclient -U user%X and its relatives"),
     (Builtin::Ldap, "ldap", "ldapsearch -w X and its relatives"),
@@ -77,7 +97,11 @@ pub(crate) const TABLE: &[(Builtin, &str, &str)] = &[
     (Builtin::Vault, "vault", "vault login X, unwrap X, operator unseal X"),
     (Builtin::Archive, "archive", "zip -P X, unzip -P X, 7z -pX, rar -hpX"),
     (Builtin::Keytool, "keytool", "keytool -storepass X, ssh-keygen -N X"),
-    (Builtin::Network, "network", "nmcli password X, wpa_passphrase, lftp, snmp, ipmitool, mosquitto, rdp"),
+    (
+        Builtin::Network,
+        "network",
+        "nmcli password X, wpa_passphrase, lftp, snmp, ipmitool, mosquitto, rdp, plink -pw X",
+    ),
     (Builtin::Account, "account", "useradd -p HASH, usermod -p HASH, mkpasswd X"),
     (
         Builtin::Cloud,

@@ -4,8 +4,8 @@
 
 use crate::Error;
 use crate::command::{Commands, search};
-use crate::field::{Field, Kind, Outcome};
-use crate::name::{Class, NAMES, is_path, whole};
+use crate::field::{Field, Kind, Outcome, secret_part};
+use crate::name::{Class, NAMES, is_choice, is_path, whole};
 use crate::rule::{Builtin, Enabled};
 use crate::script::{Commands as Script, Word};
 use crate::secret::{Span, is_secret};
@@ -13,6 +13,7 @@ use crate::shape::{SHAPES, url_password};
 use crate::trigger::{Meaning, Triggers};
 use regex::bytes::{Regex, RegexBuilder};
 use std::cell::LazyCell;
+use std::ops::Range;
 
 /// Scripts within scripts that are followed.
 const DEPTH_LIMIT: usize = 4;
@@ -90,8 +91,8 @@ impl Scanner {
     /// Adds the secrets of one environment variable, whose value is argument 0.
     pub(crate) fn env(&self, name: &[u8], value: &[u8], spans: &mut Vec<Span>) {
         let kind = if value.iter().any(u8::is_ascii_whitespace) { Kind::Text } else { Kind::Word };
-        if self.enabled.has(Builtin::Assignment) && is_secret(value, false) && self.announces(name, value) {
-            spans.push(Span { arg: 0, at: 0..value.len() });
+        if let Some(at) = self.announced(name, value, Builtin::Assignment) {
+            spans.push(Span { arg: 0, at });
             return;
         }
         let asked = self.triggered(value, || kind, 0, spans);
@@ -111,22 +112,25 @@ impl Scanner {
 
     /// Adds the secrets of a field of such a line: all of it when its name announces one.
     pub(crate) fn field(&self, name: &[u8], value: &[u8], spans: &mut Vec<Span>) {
-        if self.enabled.has(Builtin::Json) && is_secret(value, false) && self.announces(name, value) {
-            spans.push(Span { arg: 0, at: 0..value.len() });
-        } else {
-            self.line(value, spans);
+        match self.announced(name, value, Builtin::Json) {
+            Some(at) => spans.push(Span { arg: 0, at }),
+            None => self.line(value, spans),
         }
     }
 
-    /// Whether the whole of `name` ends like the name of a secret.
-    fn announces(&self, name: &[u8], value: &[u8]) -> bool {
-        self.triggers.search.find_overlapping_iter(name).any(|hit| {
+    /// The secret in `value` when the whole of `name` ends like the name of one.
+    fn announced(&self, name: &[u8], value: &[u8], rule: Builtin) -> Option<Range<usize>> {
+        self.triggers.search.find_overlapping_iter(name).find_map(|hit| {
             let Some(Meaning::Name(index)) = self.triggers.meaning(hit.pattern().as_usize()) else {
-                return false;
+                return None;
             };
-            let Some(known) = NAMES.get(index) else { return false };
+            let known = NAMES.get(index)?;
             let complete = whole(name, hit.range(), known).is_some_and(|at| at == (0..name.len()));
-            complete && !(known.class == Class::OftenPath && is_path(value))
+            let rule = if known.class == Class::Proxy { Builtin::Url } else { rule };
+            let path = known.class == Class::OftenPath && is_path(value);
+            let at = secret_part(known.class, value)?;
+            let secret = is_secret(value.get(at.clone())?, false);
+            (complete && !path && secret && self.enabled.has(rule)).then_some(at)
         })
     }
 
@@ -180,7 +184,7 @@ impl Scanner {
         let expands = kind.expands();
         for (_, regex) in self.shapes.iter().enumerate().filter(|(index, _)| wanted & (1 << index) != 0) {
             for found in regex.captures_iter(text) {
-                let group = found.name("secret").or_else(|| found.get(0));
+                let group = found.iter().skip(1).flatten().next().or_else(|| found.get(0));
                 let Some(group) = group.filter(|group| is_secret(group.as_bytes(), expands)) else {
                     continue;
                 };
@@ -242,12 +246,16 @@ impl Scanner {
 /// description of a mounted secret.
 fn follows(option: &[u8], value: Word<'_>) -> bool {
     let often_path =
-        option.ends_with(b"credentials") || option.ends_with(b"private-key") || option.ends_with(b"key-file");
+        [&b"credentials"[..], b"private-key", b"key-file", b"pw"].iter().any(|end| option.ends_with(end));
     let mount = [&b"id="[..], b"type=", b"src=", b"source=", b"env="]
         .iter()
         .any(|start| value.bytes.starts_with(start));
     let cookie = option.ends_with(b"cookie") || option.ends_with(b"authorization");
-    !(value.bytes.starts_with(b"-") || (often_path && is_path(value.bytes)) || mount || cookie)
+    !(value.bytes.starts_with(b"-")
+        || (often_path && is_path(value.bytes))
+        || mount
+        || cookie
+        || is_choice(option, value.bytes))
         && is_secret(value.bytes, !value.literal)
 }
 

@@ -55,6 +55,9 @@ pub(crate) fn unquote(text: &[u8], at: Range<usize>) -> (Range<usize>, Option<u8
         [quote @ (b'"' | b'\''), inner @ ..] if closing(inner, *quote) == inner.len().checked_sub(1) => {
             ((at.start + 1)..(at.end - 1), Some(*quote))
         }
+        [b'$', b'\'', inner @ ..] if closing(inner, b'\'') == inner.len().checked_sub(1) => {
+            ((at.start + 2)..(at.end - 1), Some(b'\''))
+        }
         [b'\\', b'"', .., b'\\', b'"'] if at.len() >= 4 => ((at.start + 2)..(at.end - 2), Some(b'"')),
         _ => (at, None),
     }

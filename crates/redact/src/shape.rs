@@ -7,7 +7,7 @@ use crate::secret::marker_len;
 use std::ops::Range;
 
 /// A shape: the rule it belongs to, the texts one of which must be there (in any case), and the
-/// expression. The group `secret`, else the first group, else the whole match is the secret.
+/// expression. The first group that took part, else the whole match is the secret.
 #[derive(Debug)]
 pub(crate) struct Shape {
     pub(crate) rule: Builtin,
@@ -24,13 +24,13 @@ pub(crate) const SHAPES: &[Shape] = &[
     shape(
         Builtin::PrivateKey,
         &["private key"],
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s)*(?P<secret>[\s\S]*?)(?:(?:\\n|\s)*-----END|\z)",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s)*([\s\S]*?)(?:(?:\\n|\s)*-----END|\z)",
     ),
     shape(Builtin::Jwt, &["eyj"], r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{6,}"),
     shape(
         Builtin::Aws,
         &["akia", "asia"],
-        r"\b(?:AKIA|ASIA)[A-Z0-9]{16}[:,|/\s]{1,4}(?P<secret>[A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+]|\z)",
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{16}[:,|/\s]{1,4}([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+]|\z)",
     ),
     shape(
         Builtin::Github,
@@ -45,7 +45,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     shape(
         Builtin::Slack,
         &["xox", "xapp-", "hooks.slack.com"],
-        r"\bxox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{20,}|hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9/_-]{20,})",
+        r"\bxox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{20,}|hooks\.slack\.com/(?:services|workflows)/([A-Za-z0-9/_-]{20,})",
     ),
     shape(
         Builtin::Stripe,
@@ -66,23 +66,64 @@ pub(crate) const SHAPES: &[Shape] = &[
     shape(
         Builtin::Vendor,
         &["shpat_", "lin_api_", "glsa_", "nrak-", "atatt3", ":aa", "/api/webhooks/"],
-        r"\bshpat_[a-f0-9]{32}|\blin_api_[A-Za-z0-9]{30,}|\bglsa_[A-Za-z0-9_]{30,}|\bNRAK-[A-Z0-9]{27}|\bATATT3[A-Za-z0-9_=-]{30,}|\b(?:bot)?[0-9]{8,10}:(?P<secret>AA[A-Za-z0-9_-]{33})",
+        r"\bshpat_[a-f0-9]{32}|\blin_api_[A-Za-z0-9]{30,}|\bglsa_[A-Za-z0-9_]{30,}|\bNRAK-[A-Z0-9]{27}|\bATATT3[A-Za-z0-9_=-]{30,}|\b(?:bot)?[0-9]{8,10}:(AA[A-Za-z0-9_-]{33})",
     ),
-    shape(Builtin::Vendor, &["/api/webhooks/"], r"/api/webhooks/[0-9]{10,}/(?P<secret>[A-Za-z0-9_-]{30,})"),
+    shape(Builtin::Vendor, &["/api/webhooks/"], r"/api/webhooks/[0-9]{10,}/([A-Za-z0-9_-]{30,})"),
     shape(
         Builtin::Sql,
-        &["identified", "password '", "password('", "password \\'"],
-        r#"(?i)(?:identified\s+(?:with\s+[^\s;]+\s+)?(?:by|as)\s+(?:password\s+)?|\bpassword\s*\(?\s*)\\?'(?P<secret>[^'\\]+)"#,
+        &[
+            "identified",
+            "set password for",
+            "password('",
+            "password '",
+            "password \\'",
+            "password e'",
+            "password e\\'",
+            "password $",
+            "password \\$",
+        ],
+        r#"(?ix)
+        (?: identified \s+ (?: with \s+ [^\s;]+ \s+ )? (?: by | as ) \s+ (?: (?: password | values ) \s+ )?
+          | \b set \s+ password \s+ for \s+ [^=;]{1,128}? (?: = | \s to \s ) \s* (?: password \s* \( )? \s*
+          | \b password (?: \s+ | \s* \( \s* ) )
+        (?: '\\'' ([^'\\]+)
+          | '"'"' ([^'"]+)
+          | (?: [enbx] | u& | _[a-z0-9]+ )? ' ( (?: [^'\\] | '' | \\[\s\S] )+ )
+          | [en]? \\' ( (?: [^'\\] | \\'\\' | \\\\\\' )+ ) | \\{2,9} ' ([^'\\]+)
+          | \\?\$ \w* \\?\$ ([^$\\]+) \\?\$ )"#,
+    ),
+    shape(
+        Builtin::Sql,
+        &["identified", "set password for"],
+        r#"(?ix)
+        (?: identified \s+ (?: with \s+ [^\s;]+ \s+ )? (?: by | as ) \s+ (?: password \s+ )?
+          | \b set \s+ password \s+ for \s+ [^=;]{1,128}? (?: = | \s to \s ) \s* (?: password \s* \( )? \s* )
+        (?: " ( (?: [^"\\] | "" | \\[\s\S] )+ ) | \\" ( (?: [^"\\] | \\"\\" | \\\\\\" )+ ) | \\{2,9} " ([^"\\]+) )"#,
+    ),
+    shape(
+        Builtin::Piped,
+        &["send \"", "send \\\"", "send -"],
+        r#"(?i)ass(?:word|phrase)[^"\n]{0,40}"?[^"]{0,60}?(?:[\s;{]|\\n)(?:exp_)?send\s+(?:-[a-z-]*\s+)?(?:"((?:[^"\\$\[]|\\[^rn])(?:[^"\\]|\\[^rn])*)|\\+"([^"\\$\[][^"\\]*))"#,
     ),
     shape(
         Builtin::Piped,
         &["chpasswd"],
-        r#"(?:echo|printf)\s+(?:-[neE]+\s+)?["']?[A-Za-z0-9_.-]+:(?P<secret>[^"'|\s\\]+)(?:\\n)?["']?\s*\|[^|;&\n]{0,64}?\bchpasswd\b"#,
+        r#"(?:echo|printf)\s+(?:-[neE]+\s+)?["']?[A-Za-z0-9_.-]+:([^"'|\s\\]+)(?:\\n)?["']?\s*\|[^|;&\n]{0,64}?\bchpasswd\b"#,
     ),
     shape(
         Builtin::Piped,
-        &["-stdin", "sudo -"],
-        r#"(?:echo|printf)\s+(?:-[neE]+\s+)?(?:["']?%s(?:\\n)?["']?\s+)?["']?(?P<secret>[^"'|\s]+)["']?\s*\|\s*(?:sudo\s+-[A-Za-z]*S\b|[^|;&\n]{1,200}?(?:--password-stdin|--passphrase-fd|passwd\s+--stdin))"#,
+        &["-stdin", "passphrase-fd", "sudo -"],
+        r#"(?:echo|printf)\s+(?:-[neE]+\s+)?(?:["']?%s(?:\\n)?["']?\s+)?["']?([^"'|\s]+)["']?\s*\|\s*(?:sudo\s+-[A-Za-z]*S\b|[^|;&\n]{1,200}?(?:--password-stdin|--passphrase-fd|passwd\s[^|;&\n]{0,64}?--stdin))"#,
+    ),
+    shape(
+        Builtin::Piped,
+        &["<<<"],
+        r#"\bchpasswd\b[^|;&\n<]{0,64}<<<\s*\$?(?:"[A-Za-z0-9_.-]+:([^"\\]+)|'[A-Za-z0-9_.-]+:([^'\\]+)|[A-Za-z0-9_.-]+:([^"'|;&\s\\]+))"#,
+    ),
+    shape(
+        Builtin::Piped,
+        &["<<<"],
+        r#"(?:sudo\s+-[A-Za-z]*S\b|--password-stdin\b|--passphrase-fd\b|\bpasswd\s[^|;&\n<]{0,64}?--stdin\b)[^|;&\n<]{0,200}<<<\s*\$?(?:"([^"]+)|'([^']+)|([^"'|;&\s]+))"#,
     ),
 ];
 
@@ -105,4 +146,30 @@ pub(crate) fn url_password(text: &[u8], at: usize) -> Option<Range<usize>> {
     let marker = marker_len(authority).unwrap_or(0);
     let colon = marker + authority.get(marker..end)?.iter().position(|byte| *byte == b':')?;
     Some((at + colon + 1)..(at + end))
+}
+
+/// The password in a value that is the address of a proxy and nothing else, with or without a scheme:
+/// between the first colon of the user and the last `@`, whatever stands between.
+pub(crate) fn proxy_password(value: &[u8]) -> Option<Range<usize>> {
+    let start = value.windows(3).position(|part| part == b"://").map_or(0, |at| at + 3);
+    let end = value.iter().rposition(|byte| *byte == b'@').filter(|end| *end >= start)?;
+    let host = value.get(end + 1..)?;
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]%/".contains(byte);
+    if host.is_empty() || !host.iter().all(is_host) {
+        return None;
+    }
+    // The colon of a marker parts nothing.
+    let user = start + marker_len(value.get(start..end)?).unwrap_or(0);
+    let colon = user + value.get(user..end)?.iter().position(|byte| *byte == b':')?;
+    Some((colon + 1)..end)
+}
+
+/// The password of `user:password` and `user/password`.
+pub(crate) fn account_password(value: &[u8]) -> Option<Range<usize>> {
+    let is_user = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.@-".contains(byte);
+    let user = value.iter().take_while(|byte| is_user(byte)).count();
+    match value.get(user..)? {
+        [b':' | b'/', first, ..] if user > 0 && *first != b'/' => Some((user + 1)..value.len()),
+        _ => None,
+    }
 }

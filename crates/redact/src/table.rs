@@ -17,8 +17,11 @@ const fn place(after: &'static str, nth: usize) -> Position {
 }
 
 const fn command(rule: Builtin, names: &'static [&'static str], options: &'static [Flag]) -> Command {
-    Command { rule, names, options, positions: &[], plain: &[], leading: false }
+    Command { rule, names, options, positions: &[], plain: &[], valued: &[], switches: "", leading: false }
 }
+
+/// Switches that the clients of OpenLDAP share.
+const LDAP_SWITCHES: &str = "xvnZQICMLAutcrNWS";
 
 const COLON: Part = Part::Behind(b':');
 
@@ -88,6 +91,15 @@ pub(crate) const WRAPPERS: &[&str] = &[
     "s6-setuidgid",
     "aws-vault",
     "catchsegv",
+    "find",
+    "screen",
+    "start-stop-daemon",
+];
+
+/// Wrappers that name their command only behind one of these options.
+pub(crate) const BEHIND: &[(&[u8], &[&[u8]])] = &[
+    (b"find", &[b"-exec", b"-execdir", b"-ok", b"-okdir"]),
+    (b"start-stop-daemon", &[b"--exec", b"-x", b"--startas", b"-a"]),
 ];
 
 /// Options of wrappers whose next word is a name, not a command.
@@ -121,6 +133,7 @@ pub(crate) const VALUE_FLAGS: &[&[u8]] = &[
 pub(crate) const COMMANDS: &[Command] = &[
     Command {
         plain: &["--password", "--pass"],
+        switches: "BNs",
         ..command(
             Builtin::Mysql,
             &[
@@ -224,19 +237,28 @@ pub(crate) const COMMANDS: &[Command] = &[
             flag("--dest-creds", Take::Next, COLON),
         ],
     ),
-    command(
-        Builtin::Curl,
-        &["curl"],
-        &[
-            flag("-u", Take::Both, COLON),
-            flag("--user", Take::Next, COLON),
-            flag("-U", Take::Both, COLON),
-            flag("--proxy-user", Take::Next, COLON),
-            flag("--oauth2-bearer", Take::Next, Part::Whole),
-            flag("-b", Take::Both, Part::Cookies),
-            flag("--cookie", Take::Next, Part::Cookies),
-        ],
-    ),
+    Command {
+        switches: "#0123461aBfgGiIjJklLMnNOpqRsSvVZ:",
+        ..command(
+            Builtin::Curl,
+            &["curl"],
+            &[
+                flag("-x", Take::Both, Part::Proxy),
+                flag("--proxy", Take::Next, Part::Proxy),
+                flag("--preproxy", Take::Next, Part::Proxy),
+                flag("-E", Take::Both, Part::Certificate),
+                flag("--cert", Take::Next, Part::Certificate),
+                flag("--proxy-cert", Take::Next, Part::Certificate),
+                flag("-u", Take::Both, COLON),
+                flag("--user", Take::Next, COLON),
+                flag("-U", Take::Both, COLON),
+                flag("--proxy-user", Take::Next, COLON),
+                flag("--oauth2-bearer", Take::Next, Part::Whole),
+                flag("-b", Take::Both, Part::Cookies),
+                flag("--cookie", Take::Next, Part::Cookies),
+            ],
+        )
+    },
     command(
         Builtin::Curl,
         &["http", "https", "xh", "xhs"],
@@ -245,6 +267,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(Builtin::Curl, &["ab"], &[flag("-A", Take::Both, COLON), flag("-P", Take::Both, COLON)]),
     Command {
         positions: &[place("passwd", 1)],
+        valued: &["-salt", "-in", "-out", "-engine", "-provider", "-rand"],
         plain: &["-pass", "-password", "--password", "--pass"],
         ..command(
             Builtin::Openssl,
@@ -265,35 +288,43 @@ pub(crate) const COMMANDS: &[Command] = &[
         &["smbclient", "rpcclient", "smbget", "net", "smbcacls", "smbcquotas", "winexe", "smbmap", "wmic"],
         &[flag("-U", Take::Both, Part::Behind(b'%')), flag("--user", Take::Next, Part::Behind(b'%'))],
     ),
-    command(
-        Builtin::Ldap,
-        &[
-            "ldapsearch",
-            "ldapadd",
-            "ldapmodify",
-            "ldapdelete",
-            "ldapwhoami",
-            "ldapcompare",
-            "ldapmodrdn",
-            "ldapexop",
-        ],
-        &[flag("-w", Take::Both, Part::Whole)],
-    ),
-    command(
-        Builtin::Ldap,
-        &["ldappasswd"],
-        &[
-            flag("-w", Take::Both, Part::Whole),
-            flag("-s", Take::Both, Part::Whole),
-            flag("-a", Take::Both, Part::Whole),
-        ],
-    ),
+    Command {
+        switches: LDAP_SWITCHES,
+        ..command(
+            Builtin::Ldap,
+            &[
+                "ldapsearch",
+                "ldapadd",
+                "ldapmodify",
+                "ldapdelete",
+                "ldapwhoami",
+                "ldapcompare",
+                "ldapmodrdn",
+                "ldapexop",
+            ],
+            &[flag("-w", Take::Both, Part::Whole)],
+        )
+    },
+    Command {
+        switches: LDAP_SWITCHES,
+        ..command(
+            Builtin::Ldap,
+            &["ldappasswd"],
+            &[
+                flag("-w", Take::Both, Part::Whole),
+                flag("-s", Take::Both, Part::Whole),
+                flag("-a", Take::Both, Part::Whole),
+            ],
+        )
+    },
     command(Builtin::Ldap, &["slappasswd"], &[flag("-s", Take::Both, Part::Whole)]),
     Command {
         positions: &[
             Position { after: "", nth: 3, part: Part::Whole, letters: "b" },
             Position { after: "", nth: 2, part: Part::Whole, letters: "nb" },
         ],
+        valued: &["-C", "-r"],
+        switches: "bcnBmsdpDvi25",
         ..command(Builtin::Htpasswd, &["htpasswd"], &[])
     },
     Command {
@@ -303,9 +334,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(Builtin::Rabbitmq, &["rabbitmqadmin"], &[flag("-p", Take::Both, Part::Whole)]),
     Command {
         positions: &[place("login", 1), place("unwrap", 1), place("unseal", 1)],
+        valued: &["-method", "-path", "-address", "-namespace", "-format", "-field"],
         ..command(Builtin::Vault, &["vault", "bao"], &[])
     },
-    command(Builtin::Archive, &["zip", "unzip", "zipcloak"], &[flag("-P", Take::Both, Part::Whole)]),
+    Command {
+        switches: "0123456789ACDFJLMTVXZabcefgjklmnopqruvy",
+        ..command(Builtin::Archive, &["zip", "unzip", "zipcloak"], &[flag("-P", Take::Both, Part::Whole)])
+    },
     command(
         Builtin::Archive,
         &["7z", "7za", "7zr", "7zz", "rar", "unrar"],
@@ -366,8 +401,20 @@ pub(crate) const COMMANDS: &[Command] = &[
         &[flag("-p", Take::Both, Part::Whole)],
     ),
     command(Builtin::Database, &["etcdctl"], &[flag("--user", Take::Next, COLON)]),
-    command(Builtin::Account, &["useradd", "usermod", "groupadd"], &[flag("-p", Take::Both, Part::Whole)]),
-    Command { positions: &[place("", 1)], ..command(Builtin::Account, &["mkpasswd"], &[]) },
+    Command {
+        switches: "mMrNolU",
+        ..command(
+            Builtin::Account,
+            &["useradd", "usermod", "groupadd"],
+            &[flag("-p", Take::Both, Part::Whole)],
+        )
+    },
+    command(Builtin::Network, &["plink", "pscp", "psftp"], &[flag("-pw", Take::Next, Part::Whole)]),
+    Command {
+        positions: &[place("", 1)],
+        valued: &["-m", "-S", "-R", "-P", "--method", "--salt", "--rounds", "--password-fd"],
+        ..command(Builtin::Account, &["mkpasswd"], &[])
+    },
     command(
         Builtin::Cloud,
         &["aws"],

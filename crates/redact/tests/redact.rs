@@ -142,7 +142,22 @@ fn environment_values_go_by_name_or_by_what_they_hold() {
     assert_eq!(run("MYSQL_PWD", "abc"), "[redacted:3]");
     assert_eq!(run("DATABASE_URL", "postgres://a:bc@h/d"), "postgres://a:[redacted:2]@h/d");
     assert_eq!(run("JAVA_OPTS", "-Xmx1g -Ddb.password=abc -Dx=1"), "-Xmx1g -Ddb.password=[redacted:3] -Dx=1");
+    assert_eq!(run("http_proxy", r"http://DOM\u:hun/te @r2@p:1/"), r"http://DOM\u:[redacted:10]@p:1/");
+    assert_eq!(run("ALL_PROXY", "u:hunter2@proxy:3128"), "u:[redacted:7]@proxy:3128");
+    for password in ["a/b", "a?b", "a#b", "a\"b", "a'b", "a<b", "a>b", "a b", "a@b", "a:b"] {
+        let value = format!("http://u:{password}@p:1");
+        assert_eq!(run("HTTPS_PROXY", &value), "http://u:[redacted:3]@p:1", "{value}");
+    }
+    assert_eq!(run("DB_PW", "abc"), "[redacted:3]");
+    assert_eq!(run("NEO4J_AUTH", "neo4j/abc"), "neo4j/[redacted:3]");
+    assert_eq!(run("REGISTRY_CREDS", "bob:abc"), "bob:[redacted:3]");
+    assert_eq!(run("FERNET_KEY", "abc"), "[redacted:3]");
     for (name, value) in [
+        ("HTTP_PROXY", "http://proxy:3128"),
+        ("NO_PROXY", "localhost,.example.com"),
+        ("SMTP_AUTH", "login"),
+        ("X_AUTH", "https://auth.example.com"),
+        ("ALL_PROXY", "u:[redacted:7]@proxy:3128"),
         ("PWD", "/srv"),
         ("OLDPWD", "/srv"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
@@ -289,6 +304,18 @@ const PIECES: &[&str] = &[
     ">",
     "%",
     "--",
+    "_proxy=",
+    "_auth",
+    "=>",
+    "</",
+    "<<<",
+    "expect \"",
+    "send \"",
+    "find",
+    "-exec",
+    "$'",
+    "password e'",
+    "''",
 ];
 
 #[test]
@@ -361,6 +388,15 @@ fn hostile_command_lines_end_and_hide_what_they_hold() {
         "password [redacted:1]=",
         "AKIA",
         "identified ",
+        "identified by '",
+        "set password for ",
+        "password $",
+        "password:\" send \"",
+        "<password>",
+        "password => ",
+        "chpasswd <<<",
+        "_proxy=u:",
+        "find -exec ",
         "\"password\":",
         "X-Api-Key: $a ",
     ] {
