@@ -366,6 +366,9 @@ impl Flag {
         if !flag.starts_with(b"-") && !flag.starts_with(b"/") {
             return if word.eq_ignore_ascii_case(flag) { Value::Next } else { Value::No };
         }
+        if word.first() != flag.first() {
+            return Value::No;
+        }
         let Some(rest) = word.strip_prefix(flag) else {
             return self.joined(word, command.switches.as_bytes());
         };
@@ -382,6 +385,9 @@ impl Flag {
     /// `-sSu` and `-sSuX` for `-u`: switches of the command, then the flag.
     fn joined(&self, word: &[u8], switches: &[u8]) -> Value {
         let (&[b'-', letter], [b'-', letters @ ..]) = (self.flag.as_bytes(), word) else { return Value::No };
+        if !letters.contains(&letter) {
+            return Value::No;
+        }
         let before = letters.iter().take_while(|byte| switches.contains(byte)).count();
         match letters.get(before..) {
             Some([found]) if *found == letter && self.take != Take::Attached => Value::Next,
