@@ -80,7 +80,7 @@ fn agent_service(unit: &mut Unit, definition: &Definition, agent: &Agent) {
     unit.set("ExecStop", &command(&definition.words_for(&agent.stopping)));
     unit.set("ExecStopPost", &command(&definition.words_for(&agent.stopped)));
     unit.set("Restart", "always");
-    unit.set("RestartSec", "50ms");
+    unit.set("RestartSec", "10ms");
     unit.about("Exit code 2 is a wrong configuration: starting it again would not make it right.");
     unit.set("RestartPreventExitStatus", "2");
     unit.about("The main loop itself feeds the watchdog, so one that is stuck is replaced.");
