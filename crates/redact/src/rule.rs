@@ -76,7 +76,7 @@ pub(crate) const TABLE: &[(Builtin, &str, &str)] = &[
     (
         Builtin::Piped,
         "piped",
-        "echo X | chpasswd, sudo -S, passwd --stdin, login --password-stdin; also by <<<; expect … send \"X\"",
+        "echo USER:X | chpasswd, echo X | sudo -S, passwd --stdin, login --password-stdin; also by <<<; expect … send \"X\"",
     ),
     (Builtin::Mysql, "mysql", "mysql, mysqldump, mariadb …: -pX"),
     (Builtin::Mongo, "mongo", "mongo, mongosh, mongodump …: -p X"),

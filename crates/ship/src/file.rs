@@ -147,7 +147,7 @@ impl OpenFile {
     fn open(path: &Path) -> io::Result<OpenFile> {
         let not_a_file = || io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file");
         // A named pipe without a reader is refused at once, and not waited for.
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
         let file =

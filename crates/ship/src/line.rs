@@ -517,11 +517,7 @@ impl Line {
 
     /// A sequence that is or was in the store, or comes next.
     pub(crate) fn check(&self, sequence: u64) -> Result<u64, Error> {
-        let head = self.head.next();
-        if sequence == 0 || sequence > head {
-            return Err(Error::Settings(format!("there is no event {sequence}; the next one is {head}")));
-        }
-        Ok(sequence)
+        self.head.check(sequence).map_err(Error::Settings)
     }
 
     /// How far the store goes.

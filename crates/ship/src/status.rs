@@ -14,6 +14,18 @@ impl Head {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Whether `sequence` is or was in the store, or comes next.
+    ///
+    /// # Errors
+    /// In words, when it is none of these.
+    pub fn check(&self, sequence: u64) -> Result<u64, String> {
+        let next = self.next();
+        if sequence == 0 || sequence > next {
+            return Err(format!("there is no event {sequence}; the next one is {next}"));
+        }
+        Ok(sequence)
+    }
+
     /// Notes it.
     pub fn set(&self, next: u64) {
         self.0.store(next, Ordering::Relaxed);

@@ -190,9 +190,8 @@ fn differences(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.runtimes != new.runtimes, "[runtimes] (after a restart)");
     note(old.metrics != new.metrics, "[metrics] (after a restart)");
     note(old.sinks != new.sinks, "[sink]");
-    let reads = |config: &Config| config.sources.values().any(reads_containers);
     // The right to look into containers is given up at the start by an agent that needs none.
-    let later = reads(new) && !reads(old);
+    let later = new.sources.values().any(reads_containers) && !super::rights::may_read_containers();
     note(old.sources != new.sources && !later, "[source]");
     note(later, "[source] (of paths in containers after a restart)");
     changed

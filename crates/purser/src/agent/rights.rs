@@ -21,6 +21,11 @@ pub(crate) fn hide() -> anyhow::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("shutting others out of the memory")
 }
 
+/// Whether the way into containers is open.
+pub(super) fn may_read_containers() -> bool {
+    capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_PTRACE))
+}
+
 /// Gives up all other capabilities of this thread and of those it starts from now on.
 /// `containers`: `SYS_PTRACE` stays, too, because the way to a container's files leads through one of
 /// its processes.

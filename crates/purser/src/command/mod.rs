@@ -42,8 +42,10 @@ use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::table::harmless;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// Records every command run in every container of this host.
@@ -183,9 +185,7 @@ fn complain(error: &anyhow::Error) -> Exit {
         say(&format!("  {hint}"));
     }
     let is = |wanted: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(wanted);
-    if is(|cause| {
-        cause.is::<stop::LeftLoaded>() || matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))
-    }) {
+    if is(|cause| matches!(cause.downcast_ref(), Some(ControlError::NoAgent { .. }))) {
         Exit::NoAgent
     } else if service::is_not_installed(error) {
         Exit::Unknown
@@ -206,26 +206,38 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
     })
 }
 
-fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, str>> {
     match cause.downcast_ref::<ControlError>() {
-        Some(ControlError::NoAgent { .. }) => {
-            return Some("start one with: purser run; of another store with --store DIR, the same as here");
-        }
-        Some(ControlError::Denied { .. }) => return Some("run it as root"),
+        Some(ControlError::NoAgent { store }) => return Some(without_agent(store).into()),
+        Some(ControlError::Denied { .. }) => return Some("run it as root".into()),
         Some(ControlError::TimedOut { .. }) => {
-            return Some("the agent is busy or stuck; purser log --kind agent may tell more");
+            return Some("the agent is busy or stuck; purser log --kind agent may tell more".into());
         }
         _ => {}
     }
     if matches!(cause.downcast_ref(), Some(::service::ServiceError::NotInstalled { .. })) {
         return Some(
-            "install one with: purser install; an agent started by purser run is asked by purser stats",
+            "install one with: purser install; an agent started by purser run is asked by purser stats"
+                .into(),
         );
     }
     let io = cause.downcast_ref::<io::Error>()?;
     // Root is told no by something else: a read-only disk, a mandatory policy, a missing x bit.
     let denied = io.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root();
-    denied.then_some("run it as root")
+    denied.then_some("run it as root".into())
+}
+
+/// An agent that is gone leaves its kernel side recording.
+fn without_agent(store: &Path) -> String {
+    let usual = crate::config::Config::default().agent.store;
+    let store_option = if store == usual { String::new() } else { format!(" --store {}", store.display()) };
+    if !crate::agent::is_loaded(store) {
+        return format!("start one with: purser run{store_option}");
+    }
+    format!(
+        "the kernel side of an earlier one still records; carry on with: purser run{store_option}\n  \
+         or unload it with: purser stop --unload{store_option}"
+    )
 }
 
 /// Talk goes to stderr. When even that fails there is nobody left to tell.

@@ -5,7 +5,7 @@ use super::output::{self, Format, is_terminal};
 use super::place::Place;
 use crate::control::{ContainerStats, Request, Stats, ask};
 use crate::exit::Exit;
-use crate::table::{bytes, grouped, harmless};
+use crate::table::{bytes, cut, grouped, harmless};
 use anyhow::Context;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -139,14 +139,6 @@ fn name(one: &ContainerStats) -> Cow<'_, str> {
     })
 }
 
-/// `text` in `width` characters, with a mark where it is cut.
-fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_string();
-    }
-    text.chars().take(width - 1).chain(['…']).collect()
-}
-
 fn line(
     one: &ContainerStats,
     width: usize,
@@ -157,7 +149,8 @@ fn line(
         Some((execs, secs)) if secs > 0.0 => format!("{:.0}", execs as f64 / secs),
         _ => String::new(),
     };
-    let name = fit(&name(one), width);
+    let name = name(one);
+    let name = cut(&name, width);
     let line = format!(
         "{name:<width$} {:>12} {:>12} {:>10} {:>12} {:>10} {:>8} {rate:>8}",
         grouped(one.execs),
@@ -174,12 +167,6 @@ fn line(
 mod tests {
     use super::table;
     use crate::control::{ContainerStats, RingStats, Stats};
-
-    #[test]
-    fn a_name_that_is_cut_shows_it() {
-        assert_eq!(super::fit("web-1", 5), "web-1");
-        assert_eq!(super::fit("web-12", 5), "web-…");
-    }
 
     #[test]
     fn counters_as_a_table() {

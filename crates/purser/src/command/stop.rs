@@ -149,18 +149,9 @@ fn is_no_agent(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ControlError::NoAgent { .. }))
 }
 
-/// An agent that is gone leaves its kernel side recording.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no agent is running on the store {store}, but the kernel side of an earlier one still records\n  \
-     carry on with: purser run --store {store}\n  or unload it with: purser stop --unload --store {store}",
-    store = .0.display()
-)]
-pub(super) struct LeftLoaded(PathBuf);
-
 fn without_agent(store: PathBuf, unload: bool, error: anyhow::Error) -> anyhow::Result<Exit> {
     if !unload {
-        return Err(if agent::is_loaded(&store) { LeftLoaded(store).into() } else { error });
+        return Err(error);
     }
     let mut out = output::stdout();
     match agent::unload(&store)? {

@@ -53,11 +53,12 @@ pub struct Common {
 
 impl Default for Common {
     fn default() -> Common {
+        let usual = ship::Limits::default();
         Common {
             schema: Schema::Ecs,
             from: From::Start,
-            batch_events: 4096,
-            batch_bytes: Size::of_bytes(1 << 20),
+            batch_events: usual.events as u32,
+            batch_bytes: Size::of_bytes(usual.bytes as u64),
             canary: Age::none(),
         }
     }

@@ -206,11 +206,8 @@ impl Sinks {
     /// Whether there is a sink `name`, and an event to go to.
     pub(crate) fn can_go_to(&self, name: &str, to: RewindTo) -> Result<(), String> {
         self.find(name)?;
-        let next = self.head.next();
         match to {
-            RewindTo::Sequence(sequence) if sequence == 0 || sequence > next => {
-                Err(format!("there is no event {sequence}; the next one is {next}"))
-            }
+            RewindTo::Sequence(sequence) => self.head.check(sequence).map(drop),
             _ => Ok(()),
         }
     }

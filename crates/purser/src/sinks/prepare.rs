@@ -168,6 +168,7 @@ impl Setting {
         let origin = origin(&self.prepared.name, &self.store).map_err(|error| format!("{error:#}"))?;
         let target = self.prepared.target().map_err(|error| format!("{error:#}"))?;
         let sink = target.sink(origin, stdout()).map_err(|error| error.to_string())?;
+        let usual = Limits::default();
         let settings = LineSettings {
             name: self.prepared.name.clone(),
             store: self.store.clone(),
@@ -175,7 +176,7 @@ impl Setting {
             schema: self.prepared.schema(),
             limits: Limits {
                 events: common.batch_events as usize,
-                bytes: common.batch_bytes.bytes().map_or(1 << 20, |bytes| bytes as usize),
+                bytes: common.batch_bytes.bytes().map_or(usual.bytes, |bytes| bytes as usize),
             },
             from_start: common.from == sink::From::Start,
             store_end: self.store_end,

@@ -323,7 +323,8 @@ fn user(process: &Process) -> String {
     }
 }
 
-fn cut(text: &str, width: usize) -> Cow<'_, str> {
+/// `text` in at most `width` characters, with a mark where it is cut.
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.chars().count() <= width {
         return Cow::Borrowed(text);
     }

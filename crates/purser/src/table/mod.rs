@@ -12,7 +12,7 @@ mod tree;
 mod window;
 
 pub(crate) use ending::Ending;
-pub(crate) use line::{Look, Painter};
+pub(crate) use line::{Look, Painter, cut};
 pub(crate) use live::Live;
 pub(crate) use quote::harmless;
 pub(crate) use recent::Recent;

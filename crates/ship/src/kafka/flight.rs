@@ -27,9 +27,9 @@ const POLL: (Duration, Duration) = (Duration::from_micros(250), Duration::from_m
 /// producer sends no other there, and its thread spins as long as documents for one wait. So what is handed
 /// over together fits into one request for each partition: its bytes, and the time librdkafka gathers.
 const TOGETHER_BYTES: usize = 900_000;
-/// A record's key, headers and lengths, at most.
-const RECORD_BYTES: usize = 256;
 const TOGETHER: Duration = Duration::from_millis(LINGER.as_millis() as u64 / 2);
+/// A record's key, headers and lengths, as a rule.
+const RECORD_BYTES: usize = 256;
 /// Documents between looks at the clock.
 const CLOCK: usize = 32;
 /// Without progress for this long, complaints are worth telling.

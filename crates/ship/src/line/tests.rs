@@ -373,6 +373,24 @@ fn a_line_holds_one_batch_while_its_receiver_is_away() {
 }
 
 #[test]
+fn what_was_read_ahead_is_given_back_while_stuck_and_sent_once_afterwards() {
+    let mut world = World::new();
+    world.record(1_000);
+    let mut line = world.line(100);
+    world.answer(Err(SendError::Waiting(None)));
+    assert_eq!(line.turn(NOW), Turn::Again);
+    assert!(!line.read.is_empty() && line.follower.is_some());
+    world.millis.store(2_000, Ordering::Relaxed);
+    world.answer(Err(SendError::Waiting(None)));
+    assert_eq!(line.turn(NOW), Turn::Again);
+    assert!(line.read.is_empty() && line.follower.is_none() && line.batch.len() == 100);
+    world.given();
+    run(&mut line);
+    assert_eq!(world.given().concat(), (1..=1_000).collect::<Vec<u64>>());
+    assert_eq!(world.told(), []);
+}
+
+#[test]
 fn documents_that_were_refused_unnamed_are_told_and_counted_once() {
     let mut world = World::new();
     world.record(3);
