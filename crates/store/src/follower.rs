@@ -6,7 +6,6 @@
 //! It holds the events of one block, or of about `JOURNAL_READ_BYTES` of journal, whatever the backlog.
 
 use std::collections::VecDeque;
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::file;
 use crate::journal::{self, Frames, JOURNAL_HEADER_LEN, JournalHeader};
 use crate::query::{Entry, Matcher, Query};
 use crate::reader::OpenEvents;
@@ -232,11 +232,7 @@ impl Follower {
 
     fn read_journal(&mut self) -> Result<(), Error> {
         let path = self.dir.join(journal::NAME);
-        let file = match crate::file::open(&path) {
-            Ok(file) => file,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(Error::io("opening", &path, source)),
-        };
+        let Some(file) = file::open_if_there(&path)? else { return Ok(()) };
         let len = file.metadata().map_err(|source| Error::io("reading", &path, source))?.len();
         let start = read_up_to(&file, &path, 0, JOURNAL_HEADER_LEN)?;
         let Ok(header) = JournalHeader::decode(&start) else { return Ok(()) };
@@ -275,7 +271,7 @@ impl Follower {
         while self.segment.is_some() || self.find_segment()? {
             let Some((segment, index)) = &mut self.segment else { return Ok(()) };
             let next = self.next;
-            let Some(number) = next_block(segment, index, next)? else {
+            let Some(number) = next_block(segment, index, next, &mut self.unpacker)? else {
                 if !self.leave_segment()? {
                     return Ok(());
                 }
@@ -306,7 +302,7 @@ impl Follower {
         let number = later.partition_point(|(first, _)| *first <= self.next).saturating_sub(1);
         let Some(next) = open_first(later.into_iter().skip(number))? else { return Ok(false) };
         // A last block may have come between the look at this one and the look at the directory.
-        if next_block(segment, index, self.next)?.is_none() {
+        if next_block(segment, index, self.next, &mut self.unpacker)?.is_none() {
             self.segment = Some((next, Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() }));
         }
         Ok(true)
@@ -324,14 +320,19 @@ impl Follower {
 
 /// The number in the index of the first block that reaches beyond `next`. Reads on, a few heads at a
 /// time, and forgets those that lie before.
-fn next_block(segment: &SegmentFile, index: &mut Index, next: u64) -> Result<Option<usize>, Error> {
+fn next_block(
+    segment: &SegmentFile,
+    index: &mut Index,
+    next: u64,
+    unpacker: &mut Unpacker,
+) -> Result<Option<usize>, Error> {
     loop {
         let number = index.blocks.iter().position(|block| block.header.next_sequence() > next);
         if number.is_some() {
             return Ok(number);
         }
         *index = Index { end: index.end, ..Index::default() };
-        segment.extend_index(index, HEADS)?;
+        segment.extend_index(index, HEADS, unpacker)?;
         if index.blocks.is_empty() {
             return Ok(None);
         }

@@ -5,12 +5,12 @@
 //! what was read of it, or in a block that was written earlier; sequences tell what is in both.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use crate::error::Error;
+use crate::file;
 use crate::follower::Follower;
 use crate::identity::{ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frame, Frames};
@@ -21,7 +21,7 @@ use crate::unpacker::Unpacker;
 
 /// Most blocks, and raw bytes of them, that are read at once. A query begins with one block, so that
 /// one for the newest few events reads little.
-const MAX_BATCH_BLOCKS: usize = 16;
+const MAX_BATCH_BLOCKS: usize = 64;
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// A store open for reading.
@@ -109,7 +109,7 @@ impl Reader {
             totals.first_time_ns = totals.first_time_ns.min(time_min);
             totals.last_time_ns = totals.last_time_ns.max(time_max);
         };
-        let mut segments = 0;
+        let (mut segments, mut unpacker) = (0, Unpacker::default());
         let mut next = 0;
         for (_, path) in list_segments(&self.dir)? {
             let segment = match SegmentFile::open(&path) {
@@ -125,7 +125,7 @@ impl Reader {
                     next = trailer.next_sequence;
                 }
                 None => {
-                    for header in segment.index()?.blocks.into_iter().map(|block| block.header) {
+                    for header in segment.index(&mut unpacker)?.blocks.into_iter().map(|block| block.header) {
                         let events = u64::from(header.count);
                         count(header.first_sequence, events, header.time_min, header.time_max);
                         next = header.next_sequence();
@@ -182,11 +182,7 @@ impl OpenEvents {
 fn read_journal(dir: &Path) -> Result<OpenEvents, Error> {
     let mut open = OpenEvents::default();
     let path = dir.join(journal::NAME);
-    let file = match crate::file::open(&path) {
-        Ok(file) => file,
-        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(open),
-        Err(source) => return Err(Error::io("opening", &path, source)),
-    };
+    let Some(file) = file::open_if_there(&path)? else { return Ok(open) };
     let len = file.metadata().map_err(|source| Error::io("reading", &path, source))?.len();
     let len = usize::try_from(len.min(MAX_JOURNAL_BYTES)).unwrap_or(usize::MAX);
     let bytes = read_up_to(&file, &path, 0, len)?;
@@ -314,6 +310,7 @@ impl Entries {
             return Ok(());
         }
         self.batch = (self.batch * 2).min(MAX_BATCH_BLOCKS);
+        segment.read_ahead(&batch);
         for entries in read_batch(&self.matcher, segment, index, &batch, &mut self.unpackers) {
             match entries {
                 Err(error) => self.ready.push_back(Err(error)),
@@ -363,7 +360,7 @@ impl Entries {
             }
         }
         let is_newest = if self.descending { self.seen == 0 } else { self.work.segments.is_empty() };
-        let index = segment.index()?;
+        let index = segment.index(&mut self.unpackers[0])?;
         let end = index.end;
         let mut blocks: VecDeque<usize> = (0..index.blocks.len()).collect();
         if self.descending {

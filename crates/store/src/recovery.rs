@@ -17,6 +17,7 @@ use crate::block::{HEADER_LEN, Header, HeaderFault, payload, unpack};
 use crate::builder::{Builder, Keys};
 use crate::checkpoint::{self, Checkpoint, Floor, RECORD_LEN, Reason, write_private};
 use crate::error::Error;
+use crate::file;
 use crate::helper::Helper;
 use crate::identity::{Identity, KEY_LEN, KEY_NAME, KEY_NEW_NAME, Key, ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frames, Journal, PendingFrame, remove_if_there};
@@ -149,11 +150,8 @@ struct Found {
 
 /// Reads a small file whole, with one byte more than it may have so that a longer one is seen.
 pub(crate) fn read_small(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, Error> {
-    match crate::file::open(path) {
-        Ok(file) => read_up_to(&file, path, 0, limit + 1).map(Some),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::io("opening", path, source)),
-    }
+    let Some(file) = file::open_if_there(path)? else { return Ok(None) };
+    read_up_to(&file, path, 0, limit + 1).map(Some)
 }
 
 impl Found {
@@ -188,7 +186,7 @@ impl Found {
     fn quarantine_tail(&mut self, path: &Path, from: u64) -> Result<(), Error> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let place = self.quarantine_place(&format!("{name}.{from}"))?;
-        let mut source = crate::file::open(path).map_err(|source| Error::io("opening", path, source))?;
+        let mut source = file::open(path)?;
         io::Seek::seek(&mut source, io::SeekFrom::Start(from))
             .map_err(|source| Error::io("reading", path, source))?;
         let mut copy = File::create(&place).map_err(|source| Error::io("creating", &place, source))?;
@@ -226,7 +224,7 @@ impl Found {
     /// The last record that is whole and signed; what lies behind it is cut or put away.
     fn read_checkpoints(&mut self, identity: &Identity) -> Result<LastRecord, Error> {
         let path = self.dir.join(checkpoint::NAME);
-        let Ok(file) = crate::file::open(&path) else { return Ok(LastRecord::default()) };
+        let Some(file) = file::open_if_there(&path)? else { return Ok(LastRecord::default()) };
         let len = file.metadata().map_err(|source| Error::io("reading", &path, source))?.len();
         let whole = len - len % RECORD_LEN as u64;
         let mut end = whole;
@@ -485,7 +483,7 @@ impl Found {
         let mut boot_id = writer.boot_id;
         for name in [journal::OLD_NAME, journal::NAME] {
             let path = self.dir.join(name);
-            let Ok(file) = crate::file::open(&path) else { continue };
+            let Some(file) = file::open_if_there(&path)? else { continue };
             let len = file.metadata().map_err(|source| Error::io("reading", &path, source))?.len();
             let len = usize::try_from(len.min(MAX_JOURNAL_BYTES)).unwrap_or(usize::MAX);
             let bytes = read_up_to(&file, &path, 0, len)?;

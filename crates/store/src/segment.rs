@@ -5,21 +5,33 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::slice;
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::block::{HEADER_LEN, Header, HeaderFault, VERSION, hash, open_fixed, seal_fixed, unpack};
 use crate::body::{Body, Lists};
 use crate::builder::{Encoded, press_onto};
 use crate::cursor::{Cursor, length, put_sized};
 use crate::error::Error;
+use crate::file;
 use crate::filter::Filter;
 use crate::frame::Frame;
 use crate::identity::Identity;
 use crate::limits::{MAX_INDEX_BYTES, SEAL_INDEX_BYTES};
 use crate::merkle::{Hash, Tree};
 use crate::unpacker::Unpacker;
+
+/// Largest hole between two blocks that are fetched at once.
+const READ_AHEAD_HOLE: u64 = 64 << 10;
+/// Bytes fetched at once while going from header to header.
+const FETCH_AHEAD: u64 = 4 << 20;
+/// Bytes the kernel is asked to fetch at one call.
+const MAX_FETCH: u64 = 1 << 20;
 
 pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
 pub(crate) const TRAILER_LEN: usize = 264;
@@ -327,7 +339,7 @@ pub(crate) struct BlockRef {
     pub(crate) offset: u64,
     pub(crate) header: Header,
     /// Where the filter lies in the index's bytes.
-    filter: std::ops::Range<usize>,
+    filter: Range<usize>,
 }
 
 /// Headers and filters of a segment's blocks.
@@ -372,11 +384,7 @@ pub(crate) struct SegmentFile {
 impl SegmentFile {
     /// `None` when the file is gone or still too short for a header.
     pub(crate) fn open(path: &Path) -> Result<Option<SegmentFile>, Error> {
-        let file = match crate::file::open(path) {
-            Ok(file) => file,
-            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::io("opening", path, source)),
-        };
+        let Some(file) = file::open_if_there(path)? else { return Ok(None) };
         let start = read_up_to(&file, path, 0, SEGMENT_HEADER_LEN)?;
         let header = match SegmentHeader::decode(&start) {
             Ok(header) => header,
@@ -393,7 +401,7 @@ impl SegmentFile {
 
     /// For `verify`: takes the place of a header that is broken; its first sequence is 0.
     pub(crate) fn open_without_header(path: &Path, store_id: [u8; 16]) -> Result<SegmentFile, Error> {
-        let file = crate::file::open(path).map_err(|source| Error::io("opening", path, source))?;
+        let file = file::open(path)?;
         let header = SegmentHeader { store_id, first_sequence: 0, first_block: 0, previous: [0; 32] };
         let mut segment = SegmentFile { path: path.to_path_buf(), file, header, trailer: None };
         segment.trailer = segment.read_trailer()?;
@@ -423,49 +431,73 @@ impl SegmentFile {
     }
 
     /// The index by the footer, or by going from header to header when there is no good footer.
-    pub(crate) fn index(&self) -> Result<Index, Error> {
+    pub(crate) fn index(&self, unpacker: &mut Unpacker) -> Result<Index, Error> {
         if let Some(trailer) = &self.trailer
             && let Some(index) = self.read_footer(trailer)?
         {
             return Ok(index);
         }
         let mut index = Index { end: SEGMENT_HEADER_LEN as u64, ..Index::default() };
-        self.extend_index(&mut index, usize::MAX)?;
+        self.extend_index(&mut index, usize::MAX, unpacker)?;
         Ok(index)
     }
 
     /// Adds the blocks that lie behind the index's end, up to the first that is not whole, or `most`.
-    pub(crate) fn extend_index(&self, index: &mut Index, most: usize) -> Result<(), Error> {
+    pub(crate) fn extend_index(
+        &self,
+        index: &mut Index,
+        most: usize,
+        unpacker: &mut Unpacker,
+    ) -> Result<(), Error> {
         let len = self.len()?;
+        let mut stored = unpacker.take_stored();
+        let mut fetched = index.end;
         for _ in 0..most {
-            let Some((header, filter)) = self.read_head(index.end, len)? else { break };
+            // On a cold disk a request for each header takes longer than few large ones for everything.
+            if (fetched..len).contains(&index.end) {
+                fetched = index.end.saturating_add(FETCH_AHEAD);
+                self.fetch(index.end, FETCH_AHEAD);
+            }
             let start = index.bytes.len();
-            index.bytes.extend_from_slice(&filter);
+            let head = self.read_head(index.end, len, unpacker, &mut stored, &mut index.bytes)?;
+            let Some(header) = head else { break };
             let block = BlockRef { offset: index.end, filter: start..index.bytes.len(), header };
             index.end += block.header.block_len() as u64;
             index.blocks.push(block);
         }
+        unpacker.keep_stored(stored);
         Ok(())
     }
 
-    /// Header and raw filter of the block at `offset`, when a whole block lies there.
-    fn read_head(&self, offset: u64, len: u64) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    /// The header of the block at `offset`, when a whole block lies there; its raw filter goes behind what
+    /// `filters` holds. A filter that cannot be read is left out, which prunes nothing: reading the block
+    /// tells of it later.
+    fn read_head(
+        &self,
+        offset: u64,
+        len: u64,
+        unpacker: &mut Unpacker,
+        stored: &mut Vec<u8>,
+        filters: &mut Vec<u8>,
+    ) -> Result<Option<Header>, Error> {
         // One read covers header, position and filter of nearly every block.
-        let start = read_up_to(&self.file, &self.path, offset, 8 << 10)?;
-        let Ok(header) = Header::decode(&start) else { return Ok(None) };
+        read_into(&self.file, &self.path, offset, 8 << 10, stored)?;
+        let Ok(header) = Header::decode(stored) else { return Ok(None) };
         if offset.saturating_add(header.block_len() as u64) > len {
             return Ok(None);
         }
-        let at = HEADER_LEN + header.position_len;
-        let filter = match start.get(at..at + header.filter_len) {
-            Some(filter) => checked(filter, &header),
-            None => {
-                let far = read_up_to(&self.file, &self.path, offset + at as u64, header.filter_len)?;
-                checked(&far, &header)
-            }
-        };
-        // A filter that cannot be read prunes nothing; reading the block tells of it later.
-        Ok(Some((header, filter.unwrap_or_default())))
+        let mut at = HEADER_LEN + header.position_len;
+        if at + header.filter_len > stored.len() {
+            read_into(&self.file, &self.path, offset + at as u64, header.filter_len, stored)?;
+            at = 0;
+        }
+        if let Some(filter) = stored.get(at..at + header.filter_len)
+            && crc32c::crc32c(filter) == header.filter_crc
+        {
+            // Broken, it is as good as none.
+            let _ = unpacker.unpack(filter, header.filter_raw_len, filters);
+        }
+        Ok(Some(header))
     }
 
     /// Reads, checks and takes apart what is wanted of one block: the frames that may hold events of a
@@ -511,6 +543,29 @@ impl SegmentFile {
         Ok(body)
     }
 
+    /// Has the kernel fetch blocks that lie close together, in any order, by few large requests. Reading the
+    /// frames of one subject out of each makes a request for every block, and on a cold disk those
+    /// take longer than the unpacking. Only advice: reading works without.
+    pub(crate) fn read_ahead(&self, blocks: &[&BlockRef]) {
+        let end = |block: &BlockRef| block.offset + block.header.block_len() as u64;
+        let hole = |one: &BlockRef, other: &BlockRef| {
+            one.offset.max(other.offset).saturating_sub(end(one).min(end(other)))
+        };
+        for near in blocks.chunk_by(|one, next| hole(one, next) <= READ_AHEAD_HOLE) {
+            let (Some(first), Some(last)) = (near.first(), near.last()) else { continue };
+            let start = first.offset.min(last.offset);
+            self.fetch(start, end(first).max(end(last)) - start);
+        }
+    }
+
+    /// The kernel takes only the first few MiB of what it is asked for at one call.
+    fn fetch(&self, start: u64, len: u64) {
+        for done in (0..len).step_by(MAX_FETCH as usize) {
+            let len = NonZeroU64::new(MAX_FETCH.min(len - done));
+            fadvise(&self.file, start.saturating_add(done), len, Advice::WillNeed).ok();
+        }
+    }
+
     /// Reads frames that lie one behind the other.
     fn read_frames(&self, block: &BlockRef, frames: &[Frame], stored: &mut Vec<u8>) -> Result<(), Error> {
         let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(()) };
@@ -518,12 +573,6 @@ impl SegmentFile {
         let body_at = HEADER_LEN + block.header.position_len + block.header.filter_len;
         read_into(&self.file, &self.path, block.offset + (body_at + start) as u64, end - start, stored)
     }
-}
-
-/// Unpacks a filter that matches its checksum.
-fn checked(filter: &[u8], header: &Header) -> Option<Vec<u8>> {
-    let right = crc32c::crc32c(filter) == header.filter_crc;
-    if right { unpack(filter, header.filter_raw_len) } else { None }
 }
 
 /// Unpacks a frame that matches its checksum behind what `raw` holds.

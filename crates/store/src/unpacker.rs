@@ -43,19 +43,22 @@ impl Unpacker {
         raw
     }
 
-    /// Unpacks one zstd frame to exactly `raw_len` bytes behind those that `raw` holds. The caller has
-    /// held the length against a limit.
+    /// Unpacks one zstd frame to exactly `raw_len` bytes behind those that `raw` holds, which stay alone when
+    /// the frame is broken. The caller has held the length against a limit.
     pub(crate) fn unpack(&mut self, stored: &[u8], raw_len: usize, raw: &mut Vec<u8>) -> Option<()> {
         if self.context.is_none() {
             self.context = Some(zstd::bulk::Decompressor::new().ok()?);
         }
         let start = raw.len();
-        raw.reserve_exact(raw_len);
-        let mut behind = Cursor::new(raw);
+        raw.reserve(raw_len);
+        let mut behind = Cursor::new(&mut *raw);
         behind.set_position(start as u64);
-        let len = self.context.as_mut()?.decompress_to_buffer(stored, &mut behind).ok()?;
-        let raw = behind.into_inner();
-        (len == raw_len && raw.len() == start + raw_len).then_some(())
+        let len = self.context.as_mut()?.decompress_to_buffer(stored, &mut behind).ok();
+        let whole = len == Some(raw_len) && raw.len() == start + raw_len;
+        if !whole {
+            raw.truncate(start);
+        }
+        whole.then_some(())
     }
 
     /// Takes the memory of a block that is done with.

@@ -16,6 +16,7 @@ use rustix::fs::FlockOperation;
 use crate::block::HeaderFault;
 use crate::checkpoint;
 use crate::error::Error;
+use crate::file;
 use crate::identity::{KEY_NAME, KEY_NEW_NAME, ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frames};
 use crate::limits::{SINKS_NAME, SOURCES_NAME};
@@ -155,7 +156,7 @@ fn inspect(
 
 fn is_live(dir: &Path) -> Result<bool, Error> {
     let path = dir.join(LOCK_NAME);
-    let Ok(file) = crate::file::open(&path) else { return Ok(false) };
+    let Some(file) = file::open_if_there(&path)? else { return Ok(false) };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(false),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
@@ -227,7 +228,7 @@ fn check_journal(dir: &Path, proof: &Proof, end: u64, report: &mut Report) -> Re
 }
 
 fn read_journal(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let Ok(file) = crate::file::open(path) else { return Ok(None) };
+    let Some(file) = file::open_if_there(path)? else { return Ok(None) };
     let len = file.metadata().map_err(|source| Error::io("reading", path, source))?.len();
     read_up_to(&file, path, 0, usize::try_from(len.min(MAX_JOURNAL_BYTES)).unwrap_or(0)).map(Some)
 }

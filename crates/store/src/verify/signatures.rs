@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::checkpoint::{self, Checkpoint, Floor, RECORD_LEN, Reason};
 use crate::error::Error;
+use crate::file;
 use crate::identity::{KEY_LEN, KEY_NAME, KEY_NEW_NAME, Key, Origin, verifies};
 use crate::merkle::Hash;
 use crate::recovery::read_small;
@@ -103,7 +104,7 @@ impl Proof {
         report: &mut Report,
     ) -> Result<u64, Error> {
         let path = dir.join(checkpoint::NAME);
-        let Ok(file) = crate::file::open(&path) else { return Ok(0) };
+        let Some(file) = file::open_if_there(&path)? else { return Ok(0) };
         let mut offset = 0;
         loop {
             let bytes = read_up_to(&file, &path, offset, BATCH * RECORD_LEN)?;
