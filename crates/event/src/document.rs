@@ -21,6 +21,7 @@ pub use time::rfc3339;
 
 use crate::{Body, Container, Event, line_flags};
 use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use short::Short;
 use std::borrow::Cow;
@@ -49,15 +50,49 @@ pub fn write(
     container: Option<&Container>,
     out: &mut Vec<u8>,
 ) {
-    if let Body::Line(line) = &event.body
-        && line.flags & line_flags::UNDER_ROOT != 0
-        && !line.json.is_empty()
-    {
-        let document = tree(context, sequence, event, container);
-        return serde_json::to_writer(out, &document).expect("strings and numbers always serialise");
+    if is_under_root(event) {
+        put(&tree(context, sequence, event, container), out);
+    } else {
+        put(&build::document(context, sequence, event, container), out);
     }
-    let document = build::document(context, sequence, event, container);
-    serde_json::to_writer(out, &document).expect("strings and numbers always serialise");
+}
+
+/// The same with the container's part as it was made before.
+pub fn write_prepared(
+    context: &Context,
+    sequence: u64,
+    event: &Event,
+    container: &Container,
+    prepared: &Prepared,
+    out: &mut Vec<u8>,
+) {
+    if event.container != container.id || is_under_root(event) {
+        return write(context, sequence, event, Some(container), out);
+    }
+    let mut document = build::document(context, sequence, event, None);
+    document.container = Some(ContainerPart::Ready(&prepared.0));
+    document.orchestrator = build::orchestrator_fields(container);
+    put(&document, out);
+}
+
+fn is_under_root(event: &Event) -> bool {
+    matches!(&event.body, Body::Line(line) if line.flags & line_flags::UNDER_ROOT != 0 && !line.json.is_empty())
+}
+
+fn put(document: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, document).expect("strings and numbers always serialise");
+}
+
+/// What all documents of one container say of it.
+#[derive(Clone, Debug)]
+pub struct Prepared(Box<RawValue>);
+
+impl Prepared {
+    /// The part that names `container`.
+    pub fn new(container: &Container) -> Prepared {
+        let fields = build::container_fields(&container.id, Some(container));
+        Prepared(to_raw_value(&fields).expect("strings and numbers always serialise"))
+    }
 }
 
 /// The document as a tree: what the documents of other schemas are made of.
@@ -174,7 +209,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<UserFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<ContainerFields<'a>>,
+    container: Option<ContainerPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     orchestrator: Option<OrchestratorFields<'a>>,
     host: HostFields<'a>,
@@ -284,6 +319,13 @@ struct EffectiveFields {
 #[derive(Serialize)]
 struct IdFields {
     id: Short,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ContainerPart<'a> {
+    Fields(ContainerFields<'a>),
+    Ready(&'a RawValue),
 }
 
 #[derive(Serialize)]

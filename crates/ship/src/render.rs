@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From what the store holds to a line of JSON in the schema that a sink wants.
 
-use event::document::{self, Context};
+use event::document::{self, Context, Prepared};
 use event::{Container, codec};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,7 +37,14 @@ impl Schema {
 pub struct Renderer {
     context: Arc<Context>,
     schema: Schema,
-    containers: HashMap<Vec<u8>, Arc<Container>>,
+    containers: HashMap<Vec<u8>, Known>,
+}
+
+/// A container and its part of each document.
+#[derive(Debug, Clone)]
+struct Known {
+    container: Arc<Container>,
+    prepared: Arc<Prepared>,
 }
 
 /// What a rendered event is besides its text.
@@ -64,29 +71,34 @@ impl Renderer {
     /// Appends the document of `entry` to `out`; the error says why it cannot be read.
     pub(crate) fn render(&mut self, entry: &store::Entry, out: &mut Vec<u8>) -> Result<Rendered, String> {
         let event = codec::decode(&entry.event).map_err(|error| error.to_string())?;
-        let container = entry.attachment.as_deref().and_then(|bytes| self.container(bytes));
-        let known = container.as_deref();
-        let write = match self.schema {
-            Schema::Ecs => document::write,
-            Schema::Otel => document::write_otel,
-            Schema::Ocsf => document::write_ocsf,
-        };
-        write(&self.context, entry.sequence, &event, known, out);
-        Ok(Rendered { container_id: event.container, container })
+        let known = entry.attachment.as_deref().and_then(|bytes| self.known(bytes));
+        let container = known.as_ref().map(|known| &*known.container);
+        let (context, sequence) = (&*self.context, entry.sequence);
+        match (self.schema, &known) {
+            (Schema::Ecs, Some(Known { container, prepared })) => {
+                document::write_prepared(context, sequence, &event, container, prepared, out);
+            }
+            (Schema::Ecs, None) => document::write(context, sequence, &event, None, out),
+            (Schema::Otel, _) => document::write_otel(context, sequence, &event, container, out),
+            (Schema::Ocsf, _) => document::write_ocsf(context, sequence, &event, container, out),
+        }
+        Ok(Rendered { container_id: event.container, container: known.map(|known| known.container) })
     }
 
-    fn container(&mut self, attachment: &[u8]) -> Option<Arc<Container>> {
+    fn known(&mut self, attachment: &[u8]) -> Option<Known> {
         if attachment.is_empty() {
             return None;
         }
         if let Some(known) = self.containers.get(attachment) {
-            return Some(Arc::clone(known));
+            return Some(known.clone());
         }
-        let container = Arc::new(codec::decode_container(attachment).ok()?);
+        let container = codec::decode_container(attachment).ok()?;
+        let prepared = Arc::new(Prepared::new(&container));
+        let known = Known { container: Arc::new(container), prepared };
         if self.containers.len() >= CONTAINERS_LIMIT {
             self.containers.clear();
         }
-        self.containers.insert(attachment.to_vec(), Arc::clone(&container));
-        Some(container)
+        self.containers.insert(attachment.to_vec(), known.clone());
+        Some(known)
     }
 }

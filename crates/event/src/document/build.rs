@@ -4,10 +4,10 @@
 use super::short::Short;
 use super::time::short_rfc3339;
 use super::{
-    AgentFields, CharDeviceFields, ContainerFields, Context, Document, EffectiveFields, ErrorFields,
-    EventFields, GapFields, HostFields, IdFields, LogFields, LogFileFields, NameFields, NamespaceFields,
-    OrchestratorFields, ParentFields, PidFields, ProcessFields, PurserFields, ResourceFields, TtyFields,
-    UserFields,
+    AgentFields, CharDeviceFields, ContainerFields, ContainerPart, Context, Document, EffectiveFields,
+    ErrorFields, EventFields, GapFields, HostFields, IdFields, LogFields, LogFileFields, NameFields,
+    NamespaceFields, OrchestratorFields, ParentFields, PidFields, ProcessFields, PurserFields,
+    ResourceFields, TtyFields, UserFields,
 };
 use super::{Bytes, Labels, Raw, Texts, short_uuid};
 use crate::{
@@ -28,7 +28,7 @@ pub(super) fn document<'a>(
         event: event_fields(context, sequence, event),
         process: process.map(|process| process_fields(event, process)),
         user: process.map(user_fields),
-        container: container_fields(&event.container, container),
+        container: container_fields(&event.container, container).map(ContainerPart::Fields),
         orchestrator: container.and_then(orchestrator_fields),
         host: HostFields { name: &context.host_name, boot: IdFields { id: short_uuid(&event.boot_id) } },
         error: None,
@@ -111,7 +111,10 @@ fn user_fields(process: &Process) -> UserFields {
     }
 }
 
-fn container_fields<'a>(id: &'a str, container: Option<&'a Container>) -> Option<ContainerFields<'a>> {
+pub(super) fn container_fields<'a>(
+    id: &'a str,
+    container: Option<&'a Container>,
+) -> Option<ContainerFields<'a>> {
     let text = |text: fn(&Container) -> &String| container.map_or("", |known| text(known).as_str());
     let image = text(|known| &known.image);
     (!id.is_empty()).then(|| ContainerFields {
@@ -123,7 +126,7 @@ fn container_fields<'a>(id: &'a str, container: Option<&'a Container>) -> Option
     })
 }
 
-fn orchestrator_fields(container: &Container) -> Option<OrchestratorFields<'_>> {
+pub(super) fn orchestrator_fields(container: &Container) -> Option<OrchestratorFields<'_>> {
     (!container.pod_name.is_empty()).then(|| OrchestratorFields {
         kind: "kubernetes",
         namespace: &container.pod_namespace,

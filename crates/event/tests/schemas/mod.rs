@@ -3,7 +3,7 @@
 //! of docs/events.md. `UPDATE=1 cargo test -p event` rewrites the golden files.
 
 use crate::{container, every_kind};
-use event::document::{Context, write, write_ocsf, write_otel};
+use event::document::{Context, Prepared, write, write_ocsf, write_otel, write_prepared};
 use event::{Body, Container, Event, Exec, Line, line_flags};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -31,6 +31,22 @@ fn documents_are_as_their_golden_files_show() {
                 std::fs::write(&file, &pretty).unwrap();
             }
             assert_eq!(std::fs::read_to_string(&file).unwrap(), pretty, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_container_prepared_before_changes_no_byte() {
+    let context = Context { store_id: [0xab; 16], host_name: "host-1".to_string() };
+    let known = container();
+    let prepared = Prepared::new(&known);
+    for (name, mut event) in every_kind() {
+        for id in [known.id.clone(), "cd".repeat(32), String::new()] {
+            event.container = id;
+            let (mut plain, mut quick) = (Vec::new(), Vec::new());
+            write(&context, 42, &event, Some(&known), &mut plain);
+            write_prepared(&context, 42, &event, &known, &prepared, &mut quick);
+            assert_eq!(quick, plain, "{name} of {:?}", event.container);
         }
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn event(number: u64) -> Event {
 fn container(number: u64) -> Container {
     let label = |name: &str, value: &str| (name.to_string(), value.to_string());
     Container {
+        id: container_id(number),
         name: format!("shop-web-{number}"),
         runtime: "docker".to_string(),
         image: "registry.example/shop/web:4.2.1".to_string(),
