@@ -34,6 +34,8 @@ const RECORD_BYTES: usize = 256;
 const CLOCK: usize = 32;
 /// Without progress for this long, complaints are worth telling.
 const QUIET: Duration = Duration::from_secs(1);
+/// Without progress or complaint for this long, that is worth telling.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// How far a flight has come.
 #[derive(Debug)]
@@ -317,8 +319,9 @@ impl Flight {
                 return Some(Progress::Fatal(error));
             }
             if self.reported < self.handed && started.elapsed() >= patience {
-                let quiet = self.quiet_since.is_some_and(|since| since.elapsed() >= QUIET);
-                return Some(Progress::Waiting(producer.context().trouble().filter(|_| quiet)));
+                let quiet = self.quiet_since.map_or(Duration::ZERO, |since| since.elapsed());
+                let told = producer.context().trouble().filter(|_| quiet >= QUIET);
+                return Some(Progress::Waiting(told.or_else(|| silent(quiet))));
             }
         }
         None
@@ -380,6 +383,12 @@ impl Flight {
         let code = other?;
         Some(error_of(code, &format!("{}: {code}", self.topic)))
     }
+}
+
+/// A connection that is open at one end only brings no complaint before librdkafka gives it up.
+fn silent(quiet: Duration) -> Option<Trouble> {
+    let reason = || format!("no answer for {} s; the connection is given up after 60 s", quiet.as_secs());
+    (quiet >= SILENT).then(|| Trouble { reason: reason(), refused: false })
 }
 
 /// What a failure with `code` means for the next try.

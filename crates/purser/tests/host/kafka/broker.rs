@@ -19,6 +19,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
 
+use super::gate::Gate;
 use crate::lab::{kill9, run, temporary, terminate};
 use crate::trial::Receiver;
 
@@ -32,7 +33,9 @@ pub(crate) const SCRAM_PASSWORD: &str = "pw2-of-the-broker-7421";
 
 pub(crate) struct Broker {
     dir: TempDir,
-    ports: [u16; 5],
+    ports: [u16; 6],
+    /// The way to the last listener, which is advertised under the gate's port.
+    pub(crate) gate: Gate,
     child: Option<Child>,
 }
 
@@ -42,7 +45,8 @@ impl Broker {
         let lib = Path::new(JARS);
         ensure!(lib.is_dir(), "no Kafka in {JARS}: cargo xtask setup fetches it");
         let dir = TempDir::with_prefix_in("kafka-", temporary())?;
-        let mut broker = Broker { dir, ports: free_ports()?, child: None };
+        let ports = free_ports()?;
+        let mut broker = Broker { dir, ports, gate: Gate::open(ports[5])?, child: None };
         broker.make_certificates()?;
         fs::write(broker.path("server.properties"), broker.properties())?;
         let mut format = broker.java("kafka.tools.StorageTool");
@@ -154,20 +158,22 @@ impl Broker {
     }
 
     fn properties(&self) -> String {
-        let [plain, sasl, tls, token, controller] = self.ports;
+        let [plain, sasl, tls, token, controller, gated] = self.ports;
         let dir = self.dir.path().display();
         let named = |names: &[(&str, u16)]| {
             let each: Vec<String> =
                 names.iter().map(|(name, port)| format!("{name}://127.0.0.1:{port}")).collect();
             each.join(",")
         };
-        let ways = [("PLAIN", plain), ("SASL", sasl), ("TLS", tls), ("TOKEN", token)];
+        let ways =
+            |gated| [("PLAIN", plain), ("SASL", sasl), ("TLS", tls), ("TOKEN", token), ("GATED", gated)];
         let modules = "org.apache.kafka.common.security";
         format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
              listeners={},CTRL://127.0.0.1:{controller}\nadvertised.listeners={}\n\
-             listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,TOKEN:SASL_PLAINTEXT,CTRL:PLAINTEXT\n\
+             listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,TOKEN:SASL_PLAINTEXT,\
+             GATED:PLAINTEXT,CTRL:PLAINTEXT\n\
              inter.broker.listener.name=PLAIN\ncontroller.listener.names=CTRL\n\
              listener.name.sasl.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN\n\
              listener.name.sasl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_u1=\"pw1\" \
@@ -187,8 +193,8 @@ impl Broker {
              auto.create.topics.enable=false\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\nlog.dirs={dir}/data\n",
-            named(&ways),
-            named(&ways),
+            named(&ways(gated)),
+            named(&ways(self.gate.port)),
         )
     }
 }
@@ -232,10 +238,10 @@ impl Drop for Broker {
 }
 
 /// Ports nobody listens on; they are held together, so that they differ.
-fn free_ports() -> Result<[u16; 5]> {
+fn free_ports() -> Result<[u16; 6]> {
     let held: Vec<TcpListener> =
-        (0..5).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; 5];
+        (0..6).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let mut ports = [0; 6];
     for (port, listener) in ports.iter_mut().zip(&held) {
         *port = listener.local_addr()?.port();
     }

@@ -3,6 +3,7 @@
 //! a topic is compared with what stands in the store, number by number.
 
 pub(crate) mod broker;
+mod gate;
 mod reader;
 pub(crate) mod sinks;
 
@@ -148,6 +149,44 @@ fn exactly_once_through_kills_of_agent_and_broker() -> Result<()> {
     let records = read(&broker.plain(), "once", Isolation::Committed)?;
     lacks("Kafka, read_committed", &stored, records.iter().map(|record| record.sequence))?;
     lacks("the file", &stored, sequences(std::fs::File::open(&file)?)?.into_iter())
+}
+
+#[test]
+fn half_open_connections_are_given_up_and_nothing_is_lost_or_twice() -> Result<()> {
+    let lab = Lab::enter()?;
+    let broker = Broker::start()?;
+    let section = |name: &str, more: &str| {
+        let port = broker.gate.port;
+        format!(
+            "[sink.{name}]\ntype = \"kafka\"\nbrokers = [\"127.0.0.1:{port}\"]\ntopic = \"{name}\"\n{more}"
+        )
+    };
+    let config = SCOPE.to_string() + &section("idle", "") + &section("exact", "exactly_once = true\n");
+    let names = ["idle", "exact"];
+    for name in names {
+        broker.create(name, 3)?;
+    }
+    let mut agent = Agent::start(&config)?;
+    execute(&lab, &unique("kafka-before"), 100)?;
+    let all = |sinks: &[Value]| names.iter().all(|name| caught_up(sinks, name));
+    wait_for_sinks(&agent, SENT_LIMIT, all)?;
+    ensure!(broker.gate.deafen() >= 2, "no connections to leave half open");
+    execute(&lab, &unique("kafka-after"), 300)?;
+    let told = |sinks: &[Value]| {
+        names.iter().all(|name| {
+            let sink = sink(sinks, name);
+            sink["state"] == "retrying" && sink["error"].as_str().is_some_and(|why| why.contains("no answer"))
+        })
+    };
+    wait_for_sinks(&agent, SENT_LIMIT, told)?;
+    wait_for_sinks(&agent, SENT_LIMIT, all)?;
+    agent.stop()?;
+    let stored = stored(&agent)?;
+    for name in names {
+        let records = read(&broker.plain(), name, Isolation::Committed)?;
+        lacks(name, &stored, records.iter().map(|record| record.sequence))?;
+    }
+    Ok(())
 }
 
 #[test]
