@@ -209,10 +209,12 @@ fn probe(settings: &ElasticSettings, canary: &Batch, tell: &mut dyn FnMut(Step))
     match answer.status {
         200 => tell(Step::done(name, format!("{} is there", settings.data_stream))),
         403 => tell(Step::done(name, "no right to look; that is no obstacle to sending")),
-        404 => tell(Step::done(
-            name,
-            format!("{} is not there yet; see purser sink setup", settings.data_stream),
-        )),
+        // The canary would make an ordinary index of that name, which is in the way of a data stream.
+        404 => {
+            let why =
+                format!("{} is not there; make it with purser sink setup NAME --yes", settings.data_stream);
+            return Err(failed(name)(why));
+        }
         _ => return Err(failed(name)(answer.told())),
     }
 

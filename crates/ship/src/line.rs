@@ -27,6 +27,8 @@ const REFUSED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 const SYNC: Duration = Duration::from_secs(1);
 /// A batch that is under way for longer gives back what was read beyond it.
 const HOLD: Duration = Duration::from_secs(2);
+/// A cursor that has not moved for longer stands.
+const STANDS: Duration = Duration::from_secs(1);
 /// Longest error text kept, in bytes: it may hold what a receiver said.
 const ERROR_LIMIT: usize = 1024;
 
@@ -118,6 +120,15 @@ pub enum Turn {
     Wait(Duration),
 }
 
+/// Where the cursor stands, with events behind it that are not in a batch.
+#[derive(Debug)]
+struct Standing {
+    next: u64,
+    since: Duration,
+    /// Time of the first of them, once it was looked up.
+    oldest_ns: Option<u64>,
+}
+
 /// One sink's way through the store.
 #[derive(Debug)]
 pub struct Line {
@@ -137,6 +148,7 @@ pub struct Line {
     /// What the sink said of the batch, until the cursor has moved behind it.
     sent: Option<Sent>,
     resumed: bool,
+    standing: Option<Standing>,
     retry: Backoff,
     refused: Backoff,
     rate: Rate,
@@ -186,6 +198,7 @@ impl Line {
             filled: Duration::ZERO,
             sent: None,
             resumed: false,
+            standing: None,
             retry: Backoff::new(RETRY.0, RETRY.1),
             refused: Backoff::new(REFUSED.0, REFUSED.1),
             rate: Rate::default(),
@@ -449,6 +462,7 @@ impl Line {
 
     fn publish(&mut self) {
         let now = (self.tools.monotonic)();
+        let oldest_unsent_ns = self.oldest_unsent(now);
         self.rate.note(now, self.status.acked);
         self.latency.turn(now);
         let status = &mut self.status;
@@ -456,9 +470,30 @@ impl Line {
         status.rate = self.rate.per_second(now, status.acked);
         status.latency_p50_us = self.latency.quantile(500);
         status.latency_p99_us = self.latency.quantile(990);
-        status.oldest_unsent_ns = self.batch.document(0).map(|document| document.time_ns);
+        status.oldest_unsent_ns = oldest_unsent_ns;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.clone_from(status);
+    }
+
+    /// Time of the oldest event that is not sent. It is in the batch, or the cursor stands: at a receiver that
+    /// was never reached, or paused. Then the store tells, once for each place.
+    fn oldest_unsent(&mut self, now: Duration) -> Option<u64> {
+        let next = self.cursor.place().next;
+        if let Some(document) = self.batch.document(0) {
+            return Some(document.time_ns);
+        }
+        if next >= self.head.next() {
+            self.standing = None;
+            return None;
+        }
+        let before = self.standing.take().filter(|standing| standing.next == next);
+        let mut standing = before.unwrap_or(Standing { next, since: now, oldest_ns: None });
+        let stands = self.status.state != State::Running || now.saturating_sub(standing.since) >= STANDS;
+        if stands && standing.oldest_ns.is_none() {
+            let query = store::Query { from_sequence: Some(next), ..store::Query::default() };
+            standing.oldest_ns = self.reader.query(&query).find_map(Result::ok).map(|entry| entry.time_ns);
+        }
+        self.standing.insert(standing).oldest_ns
     }
 
     /// Shows another state than what the last turn led to.

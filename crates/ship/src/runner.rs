@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Time between tries to set a sink up.
 const SET_UP: Duration = Duration::from_secs(10);
 /// Longest sleep without a reason to wake.
-const LONG: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Where to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +148,9 @@ impl Work {
         let patience = if self.until.is_some() { Duration::ZERO } else { PATIENCE };
         let Some(line) = &mut self.line else { return self.set_up() };
         if self.paused {
-            return LONG;
+            // What waits grows older meanwhile.
+            line.show(State::Paused);
+            return LOOK;
         }
         match line.turn(patience) {
             Turn::Again => Duration::ZERO,

@@ -96,7 +96,7 @@ pub struct Status {
     /// When something was acknowledged last, ns since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acked_time_ns: Option<u64>,
-    /// Time of the oldest event that is being sent, ns since 1970.
+    /// Time of the oldest event that is not sent, ns since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_unsent_ns: Option<u64>,
     /// From event to acknowledgement of the last canary, in microseconds.

@@ -16,7 +16,8 @@ pub fn pattern(text: &str) -> Result<Regex, String> {
     if text.is_empty() || text.len() > PATTERN_BYTES {
         return Err(format!("a pattern has 1 to {PATTERN_BYTES} bytes"));
     }
-    let built = regex::bytes::RegexBuilder::new(text).size_limit(COMPILED_BYTES).build();
+    // Lines are bytes, and `\s`, `\d`, `\w` and `\b` mean ASCII.
+    let built = regex::bytes::RegexBuilder::new(text).unicode(false).size_limit(COMPILED_BYTES).build();
     built.map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_string())
 }
 

@@ -137,14 +137,19 @@ impl Agent {
         self.notify.ready(&self.scope_words());
         match result {
             Ok(changed) if changed.is_empty() => Reply::done("the configuration has not changed"),
-            Ok(changed) => {
-                Reply::done(format!("the configuration is in force; changed: {}", changed.join(", ")))
-            }
+            Ok(Changed { sections, anew }) if sections.is_empty() => Reply::done(format!(
+                "the configuration has not changed; begun anew with another secret: {}",
+                anew.join(", ")
+            )),
+            Ok(changed) => Reply::done(format!(
+                "the configuration is in force; changed: {}",
+                changed.sections.join(", ")
+            )),
             Err(error) => Reply::failed(format!("the old configuration stays in force: {error:#}")),
         }
     }
 
-    fn try_reload(&mut self) -> anyhow::Result<Vec<&'static str>> {
+    fn try_reload(&mut self) -> anyhow::Result<Changed> {
         let (mut config, _) = Config::load(self.options.config.as_deref())?;
         config.agent.store.clone_from(&self.options.store);
         // Secrets are read again: a sink whose password changed begins anew.
@@ -155,16 +160,29 @@ impl Agent {
         }
         let changed = differences(&self.config, &config);
         if changed.is_empty() {
-            self.sinks.configure(prepared, 0)?;
-            return Ok(changed);
+            let anew = self.sinks.configure(prepared, 0)?;
+            return Ok(Changed { sections: changed, anew });
         }
         self.pipeline.configure(&config)?;
         self.rules.configure(&config.rules, &mut self.pipeline.probe, &self.pipeline.cgroups)?;
-        self.sinks.configure(prepared, 0)?;
+        let anew = self.sinks.configure(prepared, 0)?;
         self.sources.configure(&config, self.pipeline.redactor(), self.line.store.next_sequence())?;
         self.config = config;
         self.tell("config_reload", format!("changed: {}", changed.join(", ")))?;
-        Ok(changed)
+        Ok(Changed { sections: changed, anew })
+    }
+}
+
+/// What a reload has changed.
+struct Changed {
+    sections: Vec<&'static str>,
+    /// Sinks that were there and have begun anew.
+    anew: Vec<String>,
+}
+
+impl Changed {
+    fn is_empty(&self) -> bool {
+        self.sections.is_empty() && self.anew.is_empty()
     }
 }
 

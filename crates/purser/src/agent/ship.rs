@@ -2,6 +2,7 @@
 //! What sinks ask of the agent and are told by it: notices for the record, and orders.
 
 use super::{Agent, count_gap};
+use crate::command::say;
 use crate::config::Sink;
 use crate::control::{Answer, Reply, RewindTo};
 use crate::sinks::{Sinks, Told};
@@ -41,7 +42,10 @@ impl Agent {
                 self.line.append(&event)
             }
             Notice::Dead { count, first, reason } => {
-                self.tell("sink_dead", format!("sink {sink} set {count} events aside, first event {first}: {reason}"))
+                let events = if count == 1 { "1 event".to_string() } else { format!("{count} events") };
+                let told = format!("sink {sink} set {events} aside, first event {first}: {reason}");
+                say(&format!("purser: {told}"));
+                self.tell("sink_dead", told)
             }
             Notice::Rejected { count, first, last, reason } => self.tell(
                 "sink_rejected",

@@ -75,6 +75,8 @@ struct Plan {
     filter: Filter,
     /// Where the printed part of the past begins; `None` for all that passes the filter.
     from_sequence: Option<u64>,
+    /// Where it ends, when it was counted; `None` for all there is when it is read.
+    until_sequence: Option<u64>,
     /// Whether there is a past to print at all.
     past: bool,
     /// The first event that is not the past.
@@ -97,6 +99,7 @@ pub(super) fn follow_until(args: Args, over: &AtomicBool, ready: impl FnOnce()) 
     let plan = Plan {
         past: !args.follow || filter.since_ns.is_some() || args.limit.is_some(),
         from_sequence: None,
+        until_sequence: None,
         exits: kinds.contains(&Kind::Exit),
         now_sequence,
         archive,
@@ -131,7 +134,13 @@ fn limited(mut plan: Plan, limit: Option<NonZeroUsize>, output: LogFormat) -> an
         // In tables an exit is part of its exec's line.
         kinds = Kind::ALL.into_iter().filter(|&kind| kind != Kind::Exit).collect();
     }
-    let part = Part { newest_first: true, kinds: (!kinds.is_empty()).then_some(kinds), ..Part::default() };
+    plan.until_sequence = Some(plan.now_sequence);
+    let part = Part {
+        newest_first: true,
+        until_sequence: plan.until_sequence,
+        kinds: (!kinds.is_empty()).then_some(kinds),
+        ..Part::default()
+    };
     let mut first = plan.now_sequence;
     for row in plan.archive.rows(&plan.filter, &part).take(limit.get()) {
         first = row?.sequence;
@@ -184,7 +193,8 @@ fn each(
     let mut out = output::stdout();
     let mut next = plan.now_sequence;
     if plan.past {
-        let part = Part { from_sequence: plan.from_sequence, ..Part::default() };
+        let (from_sequence, until_sequence) = (plan.from_sequence, plan.until_sequence);
+        let part = Part { from_sequence, until_sequence, ..Part::default() };
         for row in plan.archive.rows(&plan.filter, &part) {
             let row = row?;
             next = next.max(row.sequence + 1);

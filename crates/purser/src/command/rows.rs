@@ -31,6 +31,8 @@ pub(crate) struct Archive {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) from_sequence: Option<u64>,
+    /// Up to before this one: what is recorded while we read does not count.
+    pub(crate) until_sequence: Option<u64>,
     pub(crate) kinds: Option<Vec<Kind>>,
     pub(crate) newest_first: bool,
 }
@@ -56,7 +58,8 @@ impl Archive {
     pub(crate) fn rows(&self, filter: &Filter, part: &Part) -> Rows {
         let query = filter.query(part);
         let entries = self.reader.query(&query);
-        Rows { entries, decoder: self.decoder(), filter: filter.clone(), reading: self.reading() }
+        let until = part.until_sequence.unwrap_or(u64::MAX);
+        Rows { entries, until, decoder: self.decoder(), filter: filter.clone(), reading: self.reading() }
     }
 
     /// Rows as they are stored, from `from_sequence` on, for ever.
@@ -165,6 +168,8 @@ impl Drop for Decoder {
 #[derive(Debug)]
 pub(crate) struct Rows {
     entries: store::Entries,
+    /// Sequence of the first that is not given any more.
+    until: u64,
     decoder: Decoder,
     filter: Filter,
     reading: String,
@@ -176,6 +181,8 @@ impl Iterator for Rows {
     fn next(&mut self) -> Option<anyhow::Result<Row>> {
         loop {
             match self.entries.next()? {
+                // Newest first, others come behind it.
+                Ok(entry) if entry.sequence >= self.until => {}
                 Ok(entry) => match self.decoder.row(&entry) {
                     Some(row) if self.filter.matches(&row) => return Some(Ok(row)),
                     _ => {}

@@ -492,6 +492,10 @@ pub(super) fn section(table: &DeTable<'_>, at: usize) -> Result<String, spots::U
     if TYPES.contains(&word) {
         return Ok(format!("sink.{word}"));
     }
+    if word == "opensearch" {
+        let hint = "there is no sink of type \"opensearch\"; \"elasticsearch\" is for OpenSearch, too";
+        return fail(value.span().start, hint.to_string());
+    }
     let nearest = TYPES.iter().map(|known| (strsim::damerau_levenshtein(known, word), known)).min();
     match nearest {
         Some((distance, known)) if distance <= known.len().max(3) / 2 => {

@@ -5,7 +5,7 @@ use super::{keys, sink, source};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 /// Byte ranges of keys and array items, by path: `capture.env`, `capture.env[1]`, `rule[0].name`.
 #[derive(Debug, Default)]
@@ -28,11 +28,13 @@ impl Spots {
 
     /// `path` is where the table stands, `general` the same without indexes.
     fn table(&mut self, path: &str, general: &str, table: &DeTable<'_>) -> Result<(), Unknown> {
-        for (key, value) in table {
+        for (key, value) in in_order(table) {
             let name = key.get_ref().as_ref();
             let known = join(general, name);
             if !keys::is_known(&known) {
-                return Err(Unknown { at: key.span().start, message: unknown(general, name) });
+                // Names stand where types are written; items of lists have none.
+                let place = if path.contains('[') { general } else { path };
+                return Err(Unknown { at: key.span().start, message: unknown(place, general, name) });
             }
             let path = join(path, name);
             self.0.insert(path.clone(), key.span());
@@ -55,7 +57,7 @@ impl Spots {
 
     /// Below `source` stand names, too. What is wrong with a type is found when it is read.
     fn sources(&mut self, sources: &DeTable<'_>) -> Result<(), Unknown> {
-        for (name, value) in sources {
+        for (name, value) in in_order(sources) {
             let path = format!("source.{}", name.get_ref());
             self.0.insert(path.clone(), name.span());
             if let DeValue::Table(table) = value.get_ref() {
@@ -69,7 +71,7 @@ impl Spots {
 
     /// Below `sink` stand names, and below a name what its type has.
     fn sinks(&mut self, sinks: &DeTable<'_>) -> Result<(), Unknown> {
-        for (name, value) in sinks {
+        for (name, value) in in_order(sinks) {
             let path = format!("sink.{}", name.get_ref());
             self.0.insert(path.clone(), name.span());
             if let DeValue::Table(table) = value.get_ref() {
@@ -126,8 +128,15 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }
 
-fn unknown(general: &str, name: &str) -> String {
-    let place = if general.is_empty() { String::new() } else { format!(" in [{general}]") };
+/// As they are written, so that the first mistake is told first.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<DeString<'i>>, &'a Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn unknown(place: &str, general: &str, name: &str) -> String {
+    let place = if place.is_empty() { String::new() } else { format!(" in [{place}]") };
     let siblings = keys::children(general);
     let nearest = siblings.iter().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
     match nearest {

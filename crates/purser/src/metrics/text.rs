@@ -86,7 +86,7 @@ const OF_SINKS: [OfSink; 11] = [
         Some(s.status.missing as f64)
     }),
     ("purser_sink_lag_events", "gauge", "Events not sent yet.", |s| Some(s.lag_events as f64)),
-    ("purser_sink_lag_seconds", "gauge", "Age of the oldest event being sent.", |s| {
+    ("purser_sink_lag_seconds", "gauge", "Age of the oldest event not sent.", |s| {
         Some(s.lag_ms as f64 / 1e3)
     }),
     ("purser_sink_latency_p99_seconds", "gauge", "From event to acknowledgement.", |s| {

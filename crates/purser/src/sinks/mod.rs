@@ -108,7 +108,12 @@ impl Sinks {
 
     /// Makes the sinks those of `prepared`: what did not change runs on. `store_end` is where the
     /// store ended when it was opened, and 0 later: what sinks have sent since cannot be lost.
-    pub(crate) fn configure(&mut self, prepared: Vec<Prepared>, store_end: u64) -> anyhow::Result<()> {
+    pub(crate) fn configure(
+        &mut self,
+        prepared: Vec<Prepared>,
+        store_end: u64,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut anew = Vec::new();
         let mut old = std::mem::take(&mut self.working);
         for prepared in prepared {
             let before = match old.remove(&prepared.name) {
@@ -119,6 +124,7 @@ impl Sinks {
                 other => other,
             };
             if let Some(working) = &before {
+                anew.push(prepared.name.clone());
                 working.runner.order(Order::Stop(Duration::ZERO));
             }
             let working = self.start(prepared, before, store_end)?;
@@ -128,7 +134,7 @@ impl Sinks {
             working.runner.order(Order::Stop(LAST_WORDS));
             self.ending.push(working.runner);
         }
-        Ok(())
+        Ok(anew)
     }
 
     /// The thread first waits for the end of the one `before` it, which holds the cursor.

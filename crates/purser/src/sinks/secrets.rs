@@ -62,7 +62,8 @@ fn trimmed(mut bytes: Vec<u8>) -> anyhow::Result<Secret> {
 fn credential(name: &str) -> anyhow::Result<Secret> {
     let Some(dir) = std::env::var_os(CREDENTIALS) else {
         bail!(
-            "reading the credential {name}: {CREDENTIALS} is not set; add LoadCredential={name}:PATH to the unit"
+            "reading the credential {name}: {CREDENTIALS} is not set; credentials exist inside the service only: add \
+             LoadCredential={name}:PATH to its unit, and by hand run systemd-run -P -p LoadCredential={name}:PATH purser …"
         );
     };
     // Who can write there is systemd's business.

@@ -6,6 +6,7 @@ use crate::record::{DEMO, Record};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Printed lines without their times.
 fn lines(text: &str) -> Vec<String> {
@@ -28,6 +29,32 @@ fn the_table_joins_an_exec_and_its_end() {
 2026-01-31 07:02:11.008  -        GAP 12 events lost: ring full on cpu 1
 "
     );
+}
+
+#[test]
+fn a_limit_holds_while_events_arrive() {
+    let mut record = Record::sample();
+    let dir = record.dir();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut ms = 100;
+            while !over.load(Ordering::Relaxed) {
+                record.exec(ms, DEMO, 1_000, 1, &[b"ls"]);
+                record.commit();
+                ms += 1;
+            }
+        });
+        for format in ["table", "json"] {
+            for _ in 0..10 {
+                let mut log = purser();
+                log.args(["log", "--limit", "3", "-o", format, "--store"]).arg(&dir);
+                let text = good(&log.output().unwrap());
+                assert_eq!(text.lines().count(), 3, "{format}:\n{text}");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub struct SetUp {
     settings: ElasticSettings,
     client: Client,
     product: String,
+    kept: Vec<String>,
     steps: Vec<SetUpStep>,
 }
 
@@ -47,7 +48,7 @@ impl SetUp {
             true => format!("/_plugins/_ism/policies/{policy}"),
             false => format!("/_ilm/policy/{policy}"),
         };
-        let mut steps = Vec::new();
+        let (mut kept, mut steps) = (Vec::new(), Vec::new());
         let step = |what: String, path: String, body: Value, optional| SetUpStep {
             what,
             method: "PUT",
@@ -63,22 +64,34 @@ impl SetUp {
         );
         match (old.is_good(), product.is_opensearch) {
             // OpenSearch replaces a policy only when it is told which one; that is left to people.
-            (true, true) => {}
+            (true, true) => kept.push(format!("life-cycle policy {policy}")),
             _ => steps.push(step(what, policy_path, policy_body, product.is_opensearch)),
         }
         let template_path = format!("/_index_template/{policy}");
         let body = template::index(stream, &policy, product.is_opensearch);
         steps.push(step(format!("index template {policy} for {stream}"), template_path, body, false));
-        if !get(format!("/_data_stream/{stream}"))?.is_good() {
+        if get(format!("/_data_stream/{stream}"))?.is_good() {
+            kept.push(format!("data stream {stream}"));
+        } else if get(format!("/{stream}"))?.is_good() {
+            return Err(format!(
+                "an ordinary index is called {stream}, so there can be no data stream of that name: pause the sink, \
+                 delete or rename the index, set up again, and rewind the sink to where the index began"
+            ));
+        } else {
             let path = format!("/_data_stream/{stream}");
             steps.push(step(format!("data stream {stream}"), path, Value::Null, false));
         }
-        Ok(SetUp { settings: settings.clone(), client, product: product.to_string(), steps })
+        Ok(SetUp { settings: settings.clone(), client, product: product.to_string(), kept, steps })
     }
 
     /// What the cluster is.
     pub fn product(&self) -> &str {
         &self.product
+    }
+
+    /// What is there and stays as it is.
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// What is to be done, in this order.

@@ -13,9 +13,10 @@ const ROLL_OVER_AGE: &str = "7d";
 /// The index template for `stream`. What is not named here is a keyword when it is text.
 pub(super) fn index(stream: &str, policy: &str, is_opensearch: bool) -> Value {
     // Labels come from outside: two of them, `a` and `a.b`, do not fit into one mapping of objects.
-    let labels = if is_opensearch { "flat_object" } else { "flattened" };
+    // So do the keys of other people's lines.
+    let free = json!({ "type": if is_opensearch { "flat_object" } else { "flattened" } });
     let keyword = json!({ "type": "keyword", "ignore_above": KEYWORD_LIMIT });
-    let mut settings = json!({ "index.mapping.total_fields.limit": 2000, "index.codec": "best_compression" });
+    let mut settings = json!({ "index.mapping.total_fields.limit": 2000, "index.mapping.ignore_malformed": true, "index.codec": "best_compression" });
     if !is_opensearch && let Some(settings) = settings.as_object_mut() {
         settings.insert("index.lifecycle.name".to_string(), json!(policy));
     }
@@ -26,13 +27,16 @@ pub(super) fn index(stream: &str, policy: &str, is_opensearch: bool) -> Value {
         "template": {
             "settings": settings,
             "mappings": {
+                // A text that looks like a date in one line need not in the next.
+                "date_detection": false,
                 "dynamic_templates": [
                     { "texts": { "match_mapping_type": "string", "mapping": keyword } },
                 ],
                 "properties": {
                     "@timestamp": { "type": "date_nanos" },
                     "message": { "type": "text" },
-                    "container": { "properties": { "labels": { "type": labels } } },
+                    "container": { "properties": { "labels": free } },
+                    "json": free,
                     "process": { "properties": {
                         "pid": { "type": "long" },
                         "args": keyword,

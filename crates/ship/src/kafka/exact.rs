@@ -38,6 +38,8 @@ pub(super) struct Exact {
     id: String,
     key: String,
     producer: Option<Producer>,
+    /// Whether the producer has its id: it gets one once.
+    ready: bool,
     partitions: i32,
     record: Record,
     spot: Option<Spot>,
@@ -51,12 +53,12 @@ pub(super) struct Exact {
 
 impl Exact {
     pub(super) fn new(settings: KafkaSettings, origin: &Origin) -> Exact {
-        let store = hex(&origin.store_id);
         Exact {
             settings,
-            id: format!("purser-{store}-{}", origin.sink),
-            key: format!("{store}/{}", origin.sink),
+            id: id(origin),
+            key: key(origin),
             producer: None,
+            ready: false,
             partitions: 0,
             record: Record::default(),
             spot: None,
@@ -91,7 +93,8 @@ impl Exact {
     fn connect(&mut self) -> Result<(), SendError> {
         (self.phase, self.flight) = (Phase::None, Flight::default());
         let producer = match self.producer.take() {
-            Some(producer) if !self.known && super::flight::fatal(&producer).is_none() => producer,
+            // Its id is still being fetched.
+            Some(producer) if !self.ready && super::flight::fatal(&producer).is_none() => producer,
             _ => self
                 .settings
                 .producer(&[
@@ -102,6 +105,7 @@ impl Exact {
                 .map_err(|error| SendError::Refused(error.to_string()))?,
         };
         let outcome = initialise(&producer);
+        self.ready = outcome.is_ok();
         let trouble = producer.context().trouble();
         self.producer = Some(producer);
         match outcome {
@@ -299,11 +303,22 @@ impl Exact {
     }
 }
 
+/// The transactional id of a sink.
+pub(super) fn id(origin: &Origin) -> String {
+    format!("purser-{}-{}", hex(&origin.store_id), origin.sink)
+}
+
+/// The key of its cursor.
+pub(super) fn key(origin: &Origin) -> String {
+    format!("{}/{}", hex(&origin.store_id), origin.sink)
+}
+
 fn transient(error: &KafkaError) -> SendError {
     SendError::Transient(format!("kafka: {error}"))
 }
 
-fn initialise(producer: &Producer) -> Result<(), rdkafka::error::RDKafkaError> {
+/// Gives the producer its id; whoever had it is shut out.
+pub(super) fn initialise(producer: &Producer) -> Result<(), rdkafka::error::RDKafkaError> {
     let end = Instant::now() + ANSWER;
     loop {
         // The call waits for the coordinator without giving us what the library has to say.

@@ -96,6 +96,13 @@ impl<'a> Shelf<'a> {
         Err(SendError::Transient(format!("the topic of cursors {topic} is being created")))
     }
 
+    /// Whether the group may be used; an empty topic is read without it.
+    pub(super) fn may_read(&self) -> Result<(), SendError> {
+        let mut first = TopicPartitionList::new();
+        first.add_partition(&self.settings.cursor_topic, 0);
+        self.committed.committed_offsets(first, ANSWER).map(drop).map_err(|error| self.told(&error))
+    }
+
     fn create(&self) -> Result<(), SendError> {
         let name = &self.settings.cursor_topic;
         let config = self.settings.common().map_err(|error| SendError::Refused(error.to_string()))?;
@@ -112,8 +119,8 @@ impl<'a> Shelf<'a> {
         match result {
             Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(SendError::Refused(format!(
-                "the topic of cursors {name} does not exist and we may not create it ({code}); create it with \
-                 kafka-topics.sh --create --topic {name} --partitions {PARTITIONS} --config cleanup.policy=compact"
+                "the topic of cursors {name} is not there, or this user may not see it, and may not create it \
+                 ({code}); give it READ and WRITE on it, or create it with kafka-topics.sh --create --topic {name} --partitions {PARTITIONS} --config cleanup.policy=compact"
             ))),
             None => Err(SendError::Transient(format!("creating the topic of cursors {name}: no answer"))),
         }
@@ -224,6 +231,9 @@ impl<'a> Shelf<'a> {
     }
 }
 
+/// Reading wants the name of a group, and the right READ on it; nothing is kept under it.
+pub(super) const GROUP: &str = "purser-cursors";
+
 /// The partition where the record of `key` is written.
 pub(super) fn home(key: &str, partitions: i32) -> i32 {
     let hash = crc32c::crc32c(key.as_bytes());
@@ -233,7 +243,7 @@ pub(super) fn home(key: &str, partitions: i32) -> i32 {
 fn consumer(settings: &KafkaSettings, isolation: &str) -> Result<BaseConsumer<Reports>, SendError> {
     let mut config = settings.common().map_err(|error| SendError::Refused(error.to_string()))?;
     config
-        .set("group.id", "purser-cursors")
+        .set("group.id", GROUP)
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")

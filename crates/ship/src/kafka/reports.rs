@@ -171,12 +171,17 @@ pub(super) fn told(code: RDKafkaErrorCode, reason: &str) -> String {
         Code::UnsupportedSASLMechanism => "the broker does not offer this sasl mechanism",
         Code::SSL => "no encrypted connection; check tls (the authority's certificate, the broker's name)",
         Code::Resolve => "a broker's name is not known; check brokers and DNS",
-        Code::BrokerTransportFailure | Code::AllBrokersDown => "no broker can be reached; check brokers",
+        Code::BrokerTransportFailure | Code::AllBrokersDown => {
+            "no broker can be reached, or it wants sasl or tls on this port; check brokers, sasl and tls"
+        }
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
             "the topic does not exist and the broker does not create it; create it or change topic"
         }
         Code::InvalidTopic => "the broker does not take this name of a topic; change topic",
         Code::TopicAuthorizationFailed => "this user may not write to the topic; give it the right WRITE",
+        Code::GroupAuthorizationFailed => {
+            "this user may not read as the group purser-cursors; give it the right READ on that group"
+        }
         Code::ClusterAuthorizationFailed => {
             "this user may not write with idempotence; give it the right IDEMPOTENT_WRITE on the cluster"
         }

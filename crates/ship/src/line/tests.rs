@@ -244,6 +244,22 @@ fn waiting_for_an_answer_is_no_failure() {
 }
 
 #[test]
+fn the_age_of_what_waits_is_known_where_nothing_was_ever_sent() {
+    let mut world = World::new();
+    world.record(3);
+    let mut line = world.line(1);
+    world.receiver.0.lock().unwrap().resumes.push_back(Err(SendError::Transient("no broker".to_string())));
+    assert!(matches!(line.turn(NOW), Turn::Wait(_)));
+    assert_eq!(world.status().oldest_unsent_ns, Some(1_000));
+    // One is sent, then somebody pauses it.
+    line.turn(NOW);
+    line.show(State::Paused);
+    assert_eq!(world.status().oldest_unsent_ns, Some(2_000));
+    run(&mut line);
+    assert_eq!(world.status().oldest_unsent_ns, None);
+}
+
+#[test]
 fn poison_is_set_aside_told_and_passed() {
     let mut world = World::new();
     world.record(3);

@@ -117,7 +117,8 @@ impl<'a> Merge<'a> {
             kinds.push(Kind::Exit);
             filter = filter.with_exits();
         }
-        let part = Part { from_sequence: plan.from_sequence, kinds: Some(kinds), ..Part::default() };
+        let (from_sequence, until_sequence) = (plan.from_sequence, plan.until_sequence);
+        let part = Part { from_sequence, until_sequence, kinds: Some(kinds), ..Part::default() };
         let rows = plan.archive.rows(&filter, &part);
         Merge {
             plan,

@@ -63,6 +63,9 @@ impl Setup {
         let mut set_up = SetUp::plan(&settings, self.keep_days).map_err(|why| anyhow!(why))?;
         let mut out = output::stdout();
         writeln!(out, "{}", harmless(set_up.product()))?;
+        for what in set_up.kept() {
+            writeln!(out, "kept    {what}")?;
+        }
         if set_up.steps().is_empty() {
             writeln!(out, "nothing to do")?;
         }
@@ -77,12 +80,17 @@ impl Setup {
             }
             match set_up.run(&step) {
                 Ok(()) => writeln!(out, "made    {}", step.what)?,
+                Err(why) if step.optional => {
+                    writeln!(out, "left out  {}: {}", step.what, harmless(&why))?;
+                    writeln!(
+                        out,
+                        "  documents come all the same; nothing is rolled over or deleted before there is one"
+                    )?;
+                }
                 Err(why) => {
                     writeln!(out, "failed  {}: {}", step.what, harmless(&why))?;
-                    if !step.optional {
-                        exit = Exit::Problem;
-                        break;
-                    }
+                    exit = Exit::Problem;
+                    break;
                 }
             }
         }
