@@ -43,7 +43,10 @@ impl DeadLetters {
             lines.push(b'\n');
         }
         let mut file = self.open(&path).map_err(fail)?;
-        file.write_all(&lines).and_then(|()| file.sync_data()).map_err(fail)
+        let before = file.metadata().map_err(fail)?.len();
+        let written = file.write_all(&lines).and_then(|()| file.sync_data());
+        // Half a line on a full disk would spoil the next one.
+        written.or_else(|error| file.set_len(before).and(Err(error))).map_err(fail)
     }
 
     fn open(&self, path: &Path) -> std::io::Result<File> {

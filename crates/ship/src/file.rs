@@ -7,7 +7,7 @@ use crate::batch::Batch;
 use crate::cursor::Place;
 use crate::sink::{SendError, Sent, Sink, Step};
 use crate::stdout::lines;
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -39,6 +39,7 @@ pub(crate) struct FileSink {
 #[derive(Debug)]
 struct OpenFile {
     file: File,
+    device: u64,
     inode: u64,
     /// Bytes that are on the disk and count.
     len: u64,
@@ -96,10 +97,16 @@ impl FileSink {
         let added = self.lines.len() as u64;
         let settings = &self.settings;
         let open = Self::opened(&mut self.open, &settings.path)?;
-        // Somebody took the file away: a new one is begun under its name.
-        if fs::metadata(&settings.path).map_or(0, |known| known.ino()) != open.inode {
-            self.open = None;
-            return Ok(false);
+        match fs::metadata(&settings.path) {
+            Ok(known) if (known.dev(), known.ino()) == (open.device, open.inode) => {
+                // Somebody emptied it: the next line goes where it ends now.
+                open.len = open.len.min(known.len());
+            }
+            // Somebody took the file away: a new one is begun under its name.
+            _ => {
+                self.open = None;
+                return Ok(false);
+            }
         }
         let too_long = settings.rotate_bytes.is_some_and(|limit| open.len > 0 && open.len + added > limit);
         let too_old = settings
@@ -159,6 +166,12 @@ impl OpenFile {
         if !known.is_file() {
             return Err(not_a_file());
         }
+        // Two that write to one file would write over each other's lines. Who ends, ends within a second.
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => io::Error::new(io::ErrorKind::WouldBlock, "another sink writes to it"),
+            errno => errno.into(),
+        })?;
+        let known = file.metadata()?;
         if known.len() == 0 {
             sync_directory(path)?;
         }
@@ -166,6 +179,7 @@ impl OpenFile {
         let modified = known.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let begun = modified.and_then(|since| u64::try_from(since.as_nanos()).ok());
         Ok(OpenFile {
+            device: known.dev(),
             inode: known.ino(),
             len: known.len(),
             begun_ns: begun.filter(|_| known.len() > 0),
@@ -264,6 +278,7 @@ mod tests {
         // Written, and then the agent died before its cursor moved.
         sink.send(&sample::batch(2)).unwrap();
         assert_eq!(count(&settings.path), 5);
+        drop(sink);
         let mut sink = FileSink::new(settings.clone());
         let place = Place { next: 4, rewinds: 0, mark };
         assert_eq!(sink.resume(&place).unwrap(), place);
@@ -299,6 +314,7 @@ mod tests {
         let mut sink = FileSink::new(settings.clone());
         let place = sink.resume(&Place::default()).unwrap();
         sink.send(&sample::batch(2)).unwrap();
+        drop(sink);
         let mut sink = FileSink::new(settings.clone());
         assert_eq!(sink.resume(&place).unwrap(), place);
         sink.send(&sample::batch(2)).unwrap();
@@ -313,6 +329,7 @@ mod tests {
         let mark = sink.send(&sample::batch(1)).unwrap().mark;
         sink.send(&sample::batch(2)).unwrap();
         assert_eq!((count(&settings.path), count(&numbered(&settings.path, 1))), (2, 1));
+        drop(sink);
         let mut sink = FileSink::new(settings.clone());
         sink.resume(&Place { next: 2, rewinds: 0, mark }).unwrap();
         assert_eq!((count(&settings.path), count(&numbered(&settings.path, 1))), (0, 1));
@@ -359,6 +376,31 @@ mod tests {
         fs::rename(&settings.path, dir.path().join("away")).unwrap();
         sink.send(&sample::batch(1)).unwrap();
         assert_eq!((count(&settings.path), count(&dir.path().join("away"))), (1, 2));
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_goes_on_at_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let mut sink = FileSink::new(settings.clone());
+        sink.send(&sample::batch(3)).unwrap();
+        fs::write(&settings.path, "").unwrap();
+        sink.send(&sample::batch(1)).unwrap();
+        assert_eq!(fs::read(&settings.path).unwrap().first(), Some(&b'{'));
+        assert_eq!(count(&settings.path), 1);
+    }
+
+    #[test]
+    fn two_sinks_do_not_write_to_one_file_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let (mut one, mut other) = (FileSink::new(settings.clone()), FileSink::new(settings.clone()));
+        one.send(&sample::batch(1)).unwrap();
+        let error = other.send(&sample::batch(1)).unwrap_err();
+        assert!(matches!(&error, SendError::Transient(why) if why.contains("another sink")), "{error}");
+        drop(one);
+        other.send(&sample::batch(1)).unwrap();
+        assert_eq!(count(&settings.path), 2);
     }
 
     #[test]

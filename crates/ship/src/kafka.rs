@@ -11,6 +11,7 @@ mod probe;
 mod reports;
 mod settings;
 
+pub use flight::is_topic_character;
 pub use settings::{AccessToken, Compression, KafkaSettings, RecordKey, Sasl, TokenSource};
 
 use crate::batch::Batch;

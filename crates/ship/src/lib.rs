@@ -53,7 +53,7 @@ pub use elastic::{ElasticSettings, SetUp, SetUpStep, dashboards};
 pub use error::Error;
 pub use file::FileSettings;
 pub use http::{HttpAuth, HttpSettings, Url};
-pub use kafka::{AccessToken, Compression, KafkaSettings, RecordKey, Sasl, TokenSource};
+pub use kafka::{AccessToken, Compression, KafkaSettings, RecordKey, Sasl, TokenSource, is_topic_character};
 pub use line::{Line, LineSettings, Notice, Tools, Turn};
 pub use logstash::LogstashSettings;
 pub use otlp::OtlpSettings;

@@ -2,8 +2,10 @@
 //! The cursor loop of one sink: store to batch to sink to cursor, one turn at a time. It decides
 //! everything and waits for nothing but new events; [`crate::Runner`] gives it its thread.
 
+mod untold;
+
 use crate::backoff::{Backoff, Random};
-use crate::batch::{Batch, Limits};
+use crate::batch::{Batch, Document, Limits};
 use crate::cursor::{Cursor, Place};
 use crate::dead::DeadLetters;
 use crate::error::Error;
@@ -18,6 +20,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use untold::Untold;
 
 /// First and longest wait after a failure that may pass.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -29,6 +32,8 @@ const SYNC: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(2);
 /// A cursor that has not moved for longer stands.
 const STANDS: Duration = Duration::from_secs(1);
+/// Actions of the events that tell of refused documents.
+const NOTICES: [&str; 2] = ["sink_dead", "sink_rejected"];
 /// Longest error text kept, in bytes: it may hold what a receiver said.
 const ERROR_LIMIT: usize = 1024;
 
@@ -147,6 +152,9 @@ pub struct Line {
     filled: Duration,
     /// What the sink said of the batch, until the cursor has moved behind it.
     sent: Option<Sent>,
+    /// What of it was refused is written down.
+    noted: bool,
+    untold: Untold,
     resumed: bool,
     standing: Option<Standing>,
     retry: Backoff,
@@ -197,6 +205,8 @@ impl Line {
             read: VecDeque::new(),
             filled: Duration::ZERO,
             sent: None,
+            noted: false,
+            untold: Untold::default(),
             resumed: false,
             standing: None,
             retry: Backoff::new(RETRY.0, RETRY.1),
@@ -277,7 +287,7 @@ impl Line {
     fn forget(&mut self) {
         self.follower = None;
         self.read.clear();
-        self.sent = None;
+        (self.sent, self.noted) = (None, false);
         self.batch.restart(self.cursor.place().clone());
     }
 
@@ -318,6 +328,9 @@ impl Line {
 
     fn idle(&mut self) -> Turn {
         self.status.state = State::Running;
+        let now = (self.tools.monotonic)();
+        // What cannot be told now is told the next time.
+        self.untold.tell(now, self.tools.tell.as_mut());
         self.sink.idle();
         self.sync();
         Turn::Idle
@@ -345,52 +358,41 @@ impl Line {
     /// Sets aside what is poison and moves the cursor behind the batch. A step that fails is made
     /// again; the sink is not asked again.
     fn settle(&mut self) -> Result<(), String> {
-        self.tell_rejected()?;
-        let Some(sent) = &self.sent else { return Ok(()) };
-        let dead = sent.poison.len() + self.batch.unreadable().len();
-        if dead > 0 {
-            let notice = self.bury(sent)?;
-            if !(self.tools.tell)(notice) {
-                return Err("the record cannot take a notice now".to_string());
-            }
+        if !self.noted {
+            self.note_refused()?;
+            self.noted = true;
         }
+        let now = (self.tools.monotonic)();
+        if !self.untold.tell(now, self.tools.tell.as_mut()) {
+            return Err("the record cannot take a notice now".to_string());
+        }
+        let Some(sent) = &self.sent else { return Ok(()) };
         let mut place = self.batch.place().clone();
         if !sent.mark.is_empty() {
             place.mark.clone_from(&sent.mark);
         }
         self.cursor.advance(place.clone()).map_err(|error| error.to_string())?;
-        self.status.dead += dead as u64;
         self.status.state = State::Running;
         (self.status.error, self.status.error_time_ns) = (None, None);
         self.retry.reset();
         self.refused.reset();
-        self.sent = None;
+        (self.sent, self.noted) = (None, false);
         self.batch.restart(place);
         self.sync();
         Ok(())
     }
 
-    /// Told once, also when a later step of settling has to be made again.
-    fn tell_rejected(&mut self) -> Result<(), String> {
-        let Some(rejected) = self.sent.as_ref().and_then(|sent| sent.rejected.clone()) else { return Ok(()) };
+    /// Writes down what the receiver did not take. Once for each batch, whatever comes after.
+    fn note_refused(&mut self) -> Result<(), String> {
+        let Some(sent) = &self.sent else { return Ok(()) };
         let sequence = |index: usize| self.batch.document(index).map_or(0, |document| document.sequence);
-        let notice = Notice::Rejected {
-            count: rejected.count,
-            first: sequence(0),
-            last: sequence(self.batch.len().saturating_sub(1)),
-            reason: cut(&rejected.reason),
-        };
-        if !(self.tools.tell)(notice) {
-            return Err("the record cannot take a notice now".to_string());
+        if let Some(rejected) = &sent.rejected {
+            self.status.rejected += rejected.count;
+            if self.batch.documents().any(|document| is_news(&document)) {
+                let last = sequence(self.batch.len().saturating_sub(1));
+                self.untold.rejected(rejected.count, sequence(0), last, cut(&rejected.reason));
+            }
         }
-        self.status.rejected += rejected.count;
-        if let Some(sent) = &mut self.sent {
-            sent.rejected = None;
-        }
-        Ok(())
-    }
-
-    fn bury(&self, sent: &Sent) -> Result<Notice, String> {
         let poison = sent.poison.iter().filter_map(|poison| {
             let document = self.batch.document(poison.index)?;
             Some((document.sequence, poison.reason.as_str(), document.json))
@@ -399,10 +401,15 @@ impl Line {
         let unreadable =
             unreadable.iter().map(|event| (event.sequence, event.reason.as_str(), b"".as_slice()));
         let letters: Vec<_> = poison.chain(unreadable).collect();
+        let Some((first, reason, _)) = letters.first().copied() else { return Ok(()) };
         let time = rfc3339((self.tools.wall_ns)());
         self.dead.add(&time, letters.iter().copied()).map_err(|error| error.to_string())?;
-        let (first, reason, _) = letters.first().copied().unwrap_or_default();
-        Ok(Notice::Dead { count: letters.len() as u64, first, reason: cut(reason) })
+        self.status.dead += letters.len() as u64;
+        let mut dead = sent.poison.iter().filter_map(|poison| self.batch.document(poison.index));
+        if dead.any(|document| is_news(&document)) || !self.batch.unreadable().is_empty() {
+            self.untold.dead(letters.len() as u64, first, cut(reason));
+        }
+        Ok(())
     }
 
     fn sync(&mut self) {
@@ -562,11 +569,17 @@ impl Line {
 
     /// The end: what can be made durable is.
     pub(crate) fn end(&mut self) {
+        self.untold.tell_all(self.tools.tell.as_mut());
         if let Err(error) = self.cursor.sync() {
             self.note_error(error.to_string());
         }
         self.show(State::Stopped);
     }
+}
+
+/// Whether it is anything but a notice of what a sink did not take: those would go round in a circle.
+fn is_news(document: &Document<'_>) -> bool {
+    !NOTICES.contains(&&*document.action())
 }
 
 fn cut(text: &str) -> String {

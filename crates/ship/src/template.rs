@@ -80,6 +80,21 @@ impl Template {
         })
     }
 
+    /// Whether those who are watched have a say in it.
+    pub(crate) fn is_chosen(&self) -> bool {
+        let chosen = |field: &str| field.starts_with("container.") || field.starts_with("orchestrator.");
+        self.parts.iter().any(|part| matches!(part, Part::Field(field) if chosen(field)))
+    }
+
+    /// The first character outside braces that is not allowed.
+    pub fn wrong_character(&self, allowed: fn(char) -> bool) -> Option<char> {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Field(_) => None,
+        });
+        texts.flat_map(str::chars).find(|c| !allowed(*c))
+    }
+
     /// Appends the name for `document` to `out`. Every character of a field that `allowed` refuses
     /// becomes `_`, because fields may be chosen by those who are watched.
     pub fn render(&self, document: &Document<'_>, allowed: fn(char) -> bool, out: &mut String) {

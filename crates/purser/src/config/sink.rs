@@ -416,8 +416,24 @@ fn check_kafka(at: &dyn Fn(&str) -> String, kafka: &Kafka) -> Result<(), Fault> 
             return check::fault(at(&format!("brokers[{index}]")), format!("{broker:?} is not HOST:PORT"));
         }
     }
-    if let Err(message) = ship::Template::new(&kafka.topic) {
+    let topic = match ship::Template::new(&kafka.topic) {
+        Ok(topic) => topic,
+        Err(message) => return check::fault(at("topic"), message),
+    };
+    if let Some(wrong) = topic.wrong_character(ship::is_topic_character) {
+        let message = format!("{wrong:?} is in no name of a topic; letters, digits, '.', '_' and '-' are");
         return check::fault(at("topic"), message);
+    }
+    if topic.is_constant() && (matches!(kafka.topic.as_str(), "." | "..") || kafka.topic.len() > 249) {
+        return check::fault(at("topic"), "a topic has 1 to 249 characters and is not called . or ..");
+    }
+    let cursors = &kafka.cursor_topic;
+    if cursors.is_empty() || cursors.len() > 249 || !cursors.chars().all(ship::is_topic_character) {
+        let message = format!("{cursors:?} is no name of a topic; letters, digits, '.', '_' and '-' are");
+        return check::fault(at("cursor_topic"), message);
+    }
+    if *cursors == kafka.topic {
+        return check::fault(at("cursor_topic"), "the cursors need a topic of their own");
     }
     let bytes = kafka.max_message_bytes.bytes().unwrap_or(u64::MAX);
     if !(1000..=100_000_000).contains(&bytes) {

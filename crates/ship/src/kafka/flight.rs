@@ -74,6 +74,8 @@ pub(super) struct Flight {
     quiet_since: Option<Instant>,
     topics: HashSet<String>,
     topic: String,
+    /// Whether containers have a say in the topic: one that asks for a wrong one must not hold up the others.
+    chosen: bool,
 }
 
 impl Flight {
@@ -187,6 +189,7 @@ impl Flight {
         settings: &KafkaSettings,
         batch: &Batch,
     ) -> Result<(), Progress> {
+        self.chosen = settings.topic.is_chosen();
         let waiting = std::mem::take(&mut self.waiting);
         let mut rest = waiting.iter().copied();
         let (start, mut count, mut bytes) = (Instant::now(), 0, 0);
@@ -208,6 +211,9 @@ impl Flight {
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     let reason = format!("{} bytes are more than max_message_bytes", document.json.len());
                     self.poison.insert(index, reason);
+                }
+                Err(code) if self.chosen && is_of_topic(code) => {
+                    self.poison.insert(index, format!("topic {}: {code}", self.topic));
                 }
                 Err(code) => {
                     self.waiting.push(index);
@@ -266,7 +272,12 @@ impl Flight {
         }
         self.topic.clear();
         settings.topic.render(document, is_topic_character, &mut self.topic);
-        self.topic.truncate(TOPIC_BYTES);
+        self.topic.truncate(self.topic.floor_char_boundary(TOPIC_BYTES));
+        if matches!(self.topic.as_str(), "" | "." | "..") {
+            // Kafka takes no topic of that name, and a label may ask for it.
+            self.topic.clear();
+            self.topic.push_str(OTHER);
+        }
         if self.topics.contains(&self.topic) {
             return;
         }
@@ -353,9 +364,13 @@ impl Flight {
         }
         self.spoilt = true;
         let (mut other, mut found) = (None, false);
-        for (index, code) in failed {
+        for (index, code, topic) in failed {
             match code {
-                _ if index == CURSOR => other = Some(code),
+                _ if index == CURSOR => other = Some((code, topic)),
+                _ if self.chosen && is_of_topic(code) => {
+                    self.poison.insert(index, format!("topic {topic}: {code}"));
+                    found = true;
+                }
                 RDKafkaErrorCode::MessageSizeTooLarge if alone == Some(index) => {
                     self.poison.insert(index, "the broker takes no message of this size".to_string());
                     found = true;
@@ -369,7 +384,7 @@ impl Flight {
                     found = true;
                 }
                 code => {
-                    other = Some(code);
+                    other = Some((code, topic));
                     self.waiting.push(index);
                 }
             }
@@ -380,8 +395,8 @@ impl Flight {
         if self.together && found {
             return None;
         }
-        let code = other?;
-        Some(error_of(code, &format!("{}: {code}", self.topic)))
+        let (code, topic) = other?;
+        Some(error_of(code, &format!("{topic}: {code}")))
     }
 }
 
@@ -406,7 +421,20 @@ pub(super) fn fatal(producer: &Producer) -> Option<SendError> {
     Some(error_of(code, &producer.context().fatal().unwrap_or(reason)))
 }
 
-fn is_topic_character(c: char) -> bool {
+/// Whether another topic might have done.
+fn is_of_topic(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::InvalidTopic
+            | Code::TopicAuthorizationFailed
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+    )
+}
+
+/// What names of topics are made of in Kafka.
+pub fn is_topic_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 

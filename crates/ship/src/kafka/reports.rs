@@ -25,7 +25,8 @@ pub(super) fn tag(flight: u32, index: u32) -> usize {
 pub(super) struct Reported {
     flight: u32,
     pub(super) acked: usize,
-    pub(super) failed: Vec<(u32, RDKafkaErrorCode)>,
+    /// With why, and where they should have gone.
+    pub(super) failed: Vec<(u32, RDKafkaErrorCode, String)>,
     /// Partition and offset of the cursor's record.
     pub(super) cursor: Option<(i32, i64)>,
 }
@@ -126,9 +127,9 @@ impl ProducerContext for Reports {
                     reported.cursor = Some((message.partition(), message.offset()));
                 }
             }
-            Err((error, _)) => {
+            Err((error, message)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                reported.failed.push((index, code));
+                reported.failed.push((index, code, message.topic().to_string()));
             }
         }
     }

@@ -277,6 +277,35 @@ fn poison_is_set_aside_told_and_passed() {
 }
 
 #[test]
+fn a_receiver_that_refuses_everything_is_told_of_once_a_minute() {
+    let mut world = World::new();
+    let mut line = world.line(1);
+    let refuse = |world: &World| {
+        let poison = vec![Poison { index: 0, reason: "no".to_string() }];
+        world.answer(Ok(Sent { poison, ..Sent::default() }));
+    };
+    for _ in 0..5 {
+        world.record(1);
+        refuse(&world);
+        run(&mut line);
+    }
+    assert_eq!(world.told().len(), 1);
+    world.millis.fetch_add(60_000, Ordering::Relaxed);
+    run(&mut line);
+    assert_eq!(world.told(), [Notice::Dead { count: 4, first: 2, reason: "no".to_string() }]);
+    // The notices themselves are refused as well, and that is no news.
+    let next = world.writer.next_sequence();
+    let body = Body::Agent(Agent { action: "sink_dead".to_string(), ..Agent::default() });
+    world.record_these(std::iter::once(Event { body, ..sample::event(next) }));
+    refuse(&world);
+    world.millis.fetch_add(60_000, Ordering::Relaxed);
+    run(&mut line);
+    world.millis.fetch_add(60_000, Ordering::Relaxed);
+    run(&mut line);
+    assert_eq!((world.told().len(), world.status().dead), (0, 6));
+}
+
+#[test]
 fn what_cannot_be_told_is_not_passed_and_nothing_is_sent_again() {
     let mut world = World::new();
     world.record(1);
@@ -415,7 +444,7 @@ fn documents_that_were_refused_unnamed_are_told_and_counted_once() {
     world.answer(Ok(Sent { rejected, ..Sent::default() }));
     world.deaf.store(true, Ordering::Relaxed);
     assert!(matches!(line.turn(NOW), Turn::Wait(_)));
-    assert_eq!((world.status().cursor, world.status().rejected), (1, 0));
+    assert_eq!((world.status().cursor, world.status().rejected), (1, 2));
     world.told();
     world.deaf.store(false, Ordering::Relaxed);
     line.turn(NOW);
