@@ -9,6 +9,8 @@ use rustix::fd::BorrowedFd;
 const PATH_LIMIT: usize = 4096;
 /// Directories that `**` stands for, at most, one below another.
 const DEPTH_LIMIT: usize = 8;
+/// Most directories that one pattern is looked for in: who is watched can make any number of them.
+const LISTED_LIMIT: usize = 20_000;
 /// Most files one pattern may find.
 pub const FILES_LIMIT: usize = 100_000;
 
@@ -44,26 +46,31 @@ impl PathGlob {
     }
 
     /// Every file it leads to inside `root`, by path, with the inode its directory tells where it does.
-    /// The second: something was left out because there is too much.
+    /// With `links` also through symbolic links that a pattern fits; those that are written out are
+    /// followed in any case. The second: something was left out because there is too much.
     pub(crate) fn walk(
         &self,
         root: BorrowedFd<'_>,
+        links: bool,
         found: &mut impl FnMut(Vec<u8>, Option<u64>),
     ) -> Result<bool, Error> {
         let names: Vec<&[u8]> = self.path.as_bytes().split(|&byte| byte == b'/').skip(1).collect();
-        let mut walk = Walk { root, found, left: FILES_LIMIT, error: None };
+        let mut walk = Walk { root, links, found, left: FILES_LIMIT, listed: 0, error: None };
         walk.step(Vec::new(), &names, DEPTH_LIMIT);
         match walk.error {
             Some(error) => Err(error),
-            None => Ok(walk.left == 0),
+            None => Ok(walk.left == 0 || walk.listed >= LISTED_LIMIT),
         }
     }
 }
 
 struct Walk<'a, F> {
     root: BorrowedFd<'a>,
+    links: bool,
     found: &'a mut F,
     left: usize,
+    /// Directories looked into.
+    listed: usize,
     error: Option<Error>,
 }
 
@@ -83,7 +90,8 @@ impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
                 let path = joined(&at, &entry);
                 if rest.is_empty() {
                     self.take(path, Some(inode));
-                } else {
+                } else if self.links || look(self.root, &path, false).is_ok_and(|found| found.is_directory())
+                {
                     self.step(path, rest, depth);
                 }
             }
@@ -112,9 +120,10 @@ impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
     }
 
     fn list(&mut self, at: &[u8]) -> Vec<(Vec<u8>, u64)> {
-        if self.left == 0 {
+        if self.left == 0 || self.listed >= LISTED_LIMIT {
             return Vec::new();
         }
+        self.listed += 1;
         let listed = look(self.root, at, true).and_then(|found: Found| match found.is_directory() {
             true => found.entries(),
             false => Ok(Vec::new()),
@@ -245,18 +254,37 @@ mod tests {
         let walk = |text: &str| {
             let mut found = Vec::new();
             let glob = PathGlob::new(text).unwrap();
-            glob.walk(fd.as_fd(), &mut |path, _| found.push(String::from_utf8(path).unwrap())).unwrap();
+            let mut take = |path, _| found.push(String::from_utf8(path).unwrap());
+            assert!(!glob.walk(fd.as_fd(), false, &mut take).unwrap());
             found.sort();
             found
         };
+        // Who may make a link where a pattern looks does not choose what is read elsewhere.
+        std::os::unix::fs::symlink("a", root.path().join("elsewhere")).unwrap();
+        assert_eq!(walk("/else*/*.log"), Vec::<String>::new());
+        assert_eq!(walk("/elsewhere/*.log"), ["/elsewhere/x.log"]);
         assert_eq!(walk("/a/*.log"), ["/a/x.log"]);
         assert_eq!(walk("/a/.*.log"), ["/a/.hidden.log"]);
         assert_eq!(walk("/*/b/*.log"), ["/a/b/y.log"]);
         assert_eq!(walk("/a/**/*.log"), ["/a/b/c/z.log", "/a/b/y.log", "/a/x.log"]);
         assert_eq!(walk("/nothing/*.log"), Vec::<String>::new());
+        let mut through = 0;
+        PathGlob::new("/else*/*.log").unwrap().walk(fd.as_fd(), true, &mut |_, _| through += 1).unwrap();
+        assert_eq!(through, 1);
         for wrong in ["relative", "container:web", "container::/x", "/dir/", ""] {
             PathGlob::new(wrong).unwrap_err();
         }
         assert_eq!(PathGlob::new("container:web-*:/var/*.log").unwrap().container.as_deref(), Some("web-*"));
+    }
+
+    #[test]
+    fn a_forest_of_directories_is_not_walked_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..super::LISTED_LIMIT + 10 {
+            std::fs::create_dir(root.path().join(number.to_string())).unwrap();
+        }
+        let fd = root_of(root.path().to_str().unwrap()).unwrap();
+        let glob = PathGlob::new("/**/*.log").unwrap();
+        assert!(glob.walk(fd.as_fd(), false, &mut |_, _| {}).unwrap());
     }
 }

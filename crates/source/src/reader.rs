@@ -22,6 +22,9 @@ pub const BATCH_BYTES: usize = 1 << 20;
 const HELD_LIMIT: usize = 32 << 20;
 /// Scans a closed file may be missing from before it is forgotten.
 const MISSING_SCANS: u64 = 2;
+/// A scan that takes longer is made again only after so many times its length.
+const LONG_SCAN: Duration = Duration::from_millis(20);
+const SCAN_REST: u32 = 50;
 /// Time between two scans that nobody waits for.
 const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -211,7 +214,9 @@ impl Reader {
             return batch;
         }
         if now >= self.scan_at {
+            let begun = Instant::now();
             self.scan(now, wall_ns);
+            self.pace(now, begun.elapsed());
         }
         if !self.barrier {
             self.turns(now, wall_ns, &mut batch);
@@ -322,6 +327,13 @@ impl Reader {
 
 impl Reader {
     /// Looks for files that are new, and for those that are known under another name.
+    /// A scan that takes long comes seldom: those who are watched can make it as long as they like.
+    fn pace(&mut self, now: Instant, took: Duration) {
+        if took >= LONG_SCAN {
+            self.scan_at = self.scan_at.max(now + took * SCAN_REST);
+        }
+    }
+
     fn scan(&mut self, now: Instant, wall_ns: u64) {
         self.scan += 1;
         self.scan_at = now + self.settings.scan_every;
@@ -392,11 +404,14 @@ impl Reader {
     fn find(&mut self, host: &OwnedFd, roots: &[Root]) -> Vec<FoundPath> {
         let mut found = Vec::new();
         let status = &mut self.status;
-        let mut walk = |glob: &PathGlob, index: usize, root: &OwnedFd, format: Format| match glob
-            .walk(root.as_fd(), &mut |path, inode| found.push((index, path, inode, format)))
-        {
+        let links = self.settings.symlinks;
+        let mut walk = |glob: &PathGlob, index: usize, root: &OwnedFd, format: Format| match glob.walk(
+            root.as_fd(),
+            links,
+            &mut |path, inode| found.push((index, path, inode, format)),
+        ) {
             Ok(false) => {}
-            Ok(true) => status.trouble("too many files: some are left out".to_string()),
+            Ok(true) => status.trouble("too many files or directories: some are left out".to_string()),
             Err(error) => status.trouble(error.to_string()),
         };
         for glob in &self.settings.paths {

@@ -165,6 +165,7 @@ fn searchable(event: &Event) -> (u32, &[u8], Vec<&[u8]>) {
 impl Agent {
     /// Runs until a signal or a request ends it.
     pub(crate) fn run(mut self) -> anyhow::Result<Exit> {
+        crate::command::aside().context("starting the thread that talks")?;
         match self.record().and_then(|end| self.look_around().map(|()| end)) {
             Ok(end) => self.end(end),
             Err(error) => self.end_on_failure(error),

@@ -27,6 +27,7 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+mod talk;
 mod trace;
 mod tree;
 mod uninstall;
@@ -36,15 +37,15 @@ mod when;
 
 pub(crate) use host::{boot_id, name as host_name};
 pub(crate) use output::Format;
+pub(crate) use talk::{aside, say};
 
 use crate::config::ConfigError;
 use crate::control::ControlError;
 use crate::exit::Exit;
-use crate::table::harmless;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -102,10 +103,12 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> Exit {
-    match Cli::try_parse() {
+    let exit = match Cli::try_parse() {
         Ok(cli) => told_as_exit(dispatch(cli.command)),
         Err(error) => wrong_usage(&error),
-    }
+    };
+    talk::flush();
+    exit
 }
 
 /// Runs `purser log` with these arguments inside this process. Calls `ready` when it is known from where
@@ -238,17 +241,6 @@ fn without_agent(store: &Path) -> String {
         "the kernel side of an earlier one still records; carry on with: purser run{store_option}\n  \
          or unload it with: purser stop --unload{store_option}"
     )
-}
-
-/// Talk goes to stderr. When even that fails there is nobody left to tell.
-pub(crate) fn say(text: &str) {
-    let mut stderr = io::stderr().lock();
-    writeln!(stderr, "{}", harmless_lines(text)).unwrap_or_default();
-}
-
-/// Messages may carry names that are not ours; their own line ends stay.
-fn harmless_lines(text: &str) -> String {
-    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

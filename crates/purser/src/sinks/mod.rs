@@ -27,6 +27,8 @@ const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
 /// What a sink that is taken out of the configuration may still send.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Time before a thread that ended by itself is begun anew.
+const FALLEN: Duration = Duration::from_secs(30);
 /// Time that a sink with trouble has to close what it has open.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -49,6 +51,8 @@ struct Working {
     said: State,
     /// Where the store ended when it was opened, until the sink has sent something since.
     store_end: Arc<AtomicU64>,
+    /// When its thread was found to have ended by itself.
+    fell: Option<Instant>,
 }
 
 /// All of them.
@@ -58,7 +62,7 @@ pub(crate) struct Sinks {
     head: Arc<Head>,
     working: BTreeMap<String, Working>,
     /// Told to end, and not ended yet.
-    ending: Vec<Runner>,
+    ending: Vec<(String, Runner)>,
     notices: Receiver<Told>,
     teller: Teller,
 }
@@ -132,13 +136,21 @@ impl Sinks {
         }
         for (_, working) in old {
             working.runner.order(Order::Stop(LAST_WORDS));
-            self.ending.push(working.runner);
+            self.ending.push((working.prepared.name.clone(), working.runner));
         }
         Ok(anew)
     }
 
-    /// The thread first waits for the end of the one `before` it, which holds the cursor.
-    fn start(&self, prepared: Prepared, before: Option<Working>, store_end: u64) -> anyhow::Result<Working> {
+    /// The thread first waits for the end of those before it of the same name, which hold the cursor.
+    fn start(
+        &mut self,
+        prepared: Prepared,
+        before: Option<Working>,
+        store_end: u64,
+    ) -> anyhow::Result<Working> {
+        let is_same = |(name, _): &mut (String, Runner)| *name == prepared.name;
+        let mut removed: Vec<Runner> =
+            self.ending.extract_if(.., is_same).map(|(_, runner)| runner).collect();
         let status = Arc::new(Mutex::new(Status::default()));
         let (teller, name) = (self.teller.clone(), prepared.name.clone());
         let mut setting = prepare::Setting {
@@ -152,6 +164,7 @@ impl Sinks {
         let store_end = Arc::new(AtomicU64::new(store_end));
         let (mut before, unchecked) = (before, Arc::clone(&store_end));
         let make = move || {
+            removed.drain(..).for_each(Runner::join);
             if let Some(before) = before.take() {
                 before.runner.join();
                 // It may have ended before it could look whether the store still has what it had sent.
@@ -163,7 +176,7 @@ impl Sinks {
             setting.line()
         };
         let runner = Runner::start(&format!("sink {}", prepared.name), Arc::clone(&status), Box::new(make))?;
-        Ok(Working { prepared, runner, status, said: State::Starting, store_end })
+        Ok(Working { prepared, runner, status, said: State::Starting, store_end, fell: None })
     }
 
     /// The next notice for the record.
@@ -173,7 +186,8 @@ impl Sinks {
 
     /// Once a second: says when a sink begins or ends to have trouble.
     pub(crate) fn tick(&mut self) {
-        self.ending.retain(|runner| !runner.is_over());
+        self.ending.retain(|(_, runner)| !runner.is_over());
+        self.lift_fallen();
         for (name, working) in &mut self.working {
             let status = working.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let trouble = |state| matches!(state, State::Retrying | State::Refused);
@@ -189,6 +203,28 @@ impl Sinks {
                 continue;
             }
             working.said = status.state;
+        }
+    }
+
+    /// A thread that ended by itself has met a mistake of ours: that is told, and it is begun anew.
+    fn lift_fallen(&mut self) {
+        let is_over = |working: &&mut Working| working.runner.is_over();
+        let mut due = Vec::new();
+        for working in self.working.values_mut().filter_map(|working| Some(working).filter(is_over)) {
+            let since = *working.fell.get_or_insert_with(Instant::now);
+            let mut status = working.status.lock().unwrap_or_else(PoisonError::into_inner);
+            status.state = State::Refused;
+            let told = format!("its thread ended unexpectedly; begun anew every {} s", FALLEN.as_secs());
+            status.error = Some(told);
+            if since.elapsed() >= FALLEN {
+                due.push((working.prepared.clone(), working.store_end.load(Ordering::Relaxed)));
+            }
+        }
+        for (prepared, store_end) in due {
+            // Without a thread it is tried again in a second.
+            if let Ok(working) = self.start(prepared, None, store_end) {
+                self.working.insert(working.prepared.name.clone(), working);
+            }
         }
     }
 
@@ -239,7 +275,8 @@ impl Sinks {
     /// seconds, and the next agent sends the same again.
     pub(crate) fn end(self, patience: Duration) {
         let end = Instant::now() + patience + Duration::from_secs(1);
-        let (mut well, mut rest) = (Vec::new(), self.ending);
+        let ending = self.ending.into_iter().map(|(_, runner)| runner);
+        let (mut well, mut rest): (Vec<Runner>, Vec<Runner>) = (Vec::new(), ending.collect());
         for working in self.working.into_values() {
             let state = working.status.lock().unwrap_or_else(PoisonError::into_inner).state;
             let (runners, patience) = match state {

@@ -5,20 +5,23 @@
 use crate::config::sink::Sasl;
 use crate::config::sink::http::SecretPlace;
 use anyhow::{Context, bail};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, open};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use ship::Secret;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest secret, in bytes.
 const SECRET_LIMIT: u64 = 64 << 10;
 /// Time a program has to print a secret.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
+/// Time between looks at it.
+const COMMAND_NAP: Duration = Duration::from_millis(5);
 /// Where systemd puts credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -70,36 +73,56 @@ fn credential(name: &str) -> anyhow::Result<Secret> {
     read(&PathBuf::from(dir).join(name), false).with_context(|| format!("reading the credential {name}"))
 }
 
-/// What a program prints. It gets an empty environment and a time to end.
+/// What a program prints. It gets an empty environment, a process group of its own and a time to end, after
+/// which nothing of the group is left.
 pub(crate) fn command(arguments: &[String]) -> anyhow::Result<Secret> {
+    command_within(arguments, COMMAND_PATIENCE)
+}
+
+fn command_within(arguments: &[String], patience: Duration) -> anyhow::Result<Secret> {
     let (program, rest) = arguments.split_first().context("there is no program to ask for the secret")?;
     let about = format!("asking {program} for the secret");
     let mut child = Command::new(program)
         .args(rest)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| about.clone())?;
-    let out = child.stdout.take().context("the program has no output")?;
-    let (sender, receiver) = sync_channel(1);
-    thread::Builder::new().name("secret".to_string()).spawn(move || {
-        let mut bytes = Vec::new();
-        let read = out.take(SECRET_LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes);
-        // Nobody waits for it any more when the time was over.
-        sender.send(read).unwrap_or_default();
-    })?;
-    let printed = receiver.recv_timeout(COMMAND_PATIENCE);
-    if printed.is_err() {
-        child.kill().with_context(|| about.clone())?;
+    let printed = output_of(&mut child, Instant::now() + patience);
+    // Before its end is taken note of, so that the number of the group is still its own.
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended, with all it started.
+        kill_process_group(group, Signal::KILL).unwrap_or_default();
     }
     let status = child.wait().with_context(|| about.clone())?;
-    match printed {
-        Err(_) => bail!("{about}: no answer within {} s", COMMAND_PATIENCE.as_secs()),
-        Ok(_) if !status.success() => bail!("{about}: it ended with {status}"),
-        Ok(bytes) => trimmed(bytes.with_context(|| about.clone())?).context(about),
+    match printed.with_context(|| about.clone())? {
+        None => bail!("{about}: it did not end within {} s", patience.as_secs()),
+        Some(_) if !status.success() => bail!("{about}: it ended with {status}"),
+        Some(bytes) => trimmed(bytes).context(about),
+    }
+}
+
+/// What it has printed when it ends; `None` when it does not until `end`.
+fn output_of(child: &mut Child, end: Instant) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut out = child.stdout.take().context("the program has no output")?;
+    fcntl_setfl(&out, OFlags::NONBLOCK)?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("the program has no number")?;
+    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let mut bytes = Vec::new();
+    loop {
+        // Looked for first: what it printed before its end is in the pipe by then.
+        let is_over = waitid(WaitId::Pid(pid), ended)?.is_some();
+        match (&mut out).take(SECRET_LIMIT + 1 - bytes.len() as u64).read_to_end(&mut bytes) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+            _ if is_over || bytes.len() as u64 > SECRET_LIMIT => return Ok(Some(bytes)),
+            _ if Instant::now() >= end => return Ok(None),
+            _ => thread::sleep(COMMAND_NAP),
+        }
     }
 }
 
@@ -130,9 +153,10 @@ pub(crate) fn at(place: &SecretPlace, now: bool) -> anyhow::Result<Option<Secret
 
 #[cfg(test)]
 mod tests {
-    use super::{command, file};
+    use super::{command, command_within, file};
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
 
     #[test]
     fn a_file_counts_only_when_nobody_else_can_read_it() {
@@ -159,6 +183,12 @@ mod tests {
         assert_eq!(secret.expose_text(), Some("hunter2"));
         let failed = command(&words(&["/bin/false"])).unwrap_err().to_string();
         assert!(failed.contains("/bin/false") && failed.contains("exit status: 1"), "{failed}");
+        // What it started does not keep us, and ends with it; nor does one that closes its output and stays.
+        let secret = command(&words(&["/bin/sh", "-c", "sleep 777 & echo hunter2"])).unwrap();
+        assert_eq!(secret.expose_text(), Some("hunter2"));
+        let stays = words(&["/bin/sh", "-c", "echo t; exec >&- 2>&-; exec sleep 777"]);
+        let late = command_within(&stays, Duration::from_millis(200)).unwrap_err().to_string();
+        assert!(late.contains("did not end within"), "{late}");
         // It inherits nothing that could be a secret.
         let secret = command(&words(&["/usr/bin/env"])).unwrap();
         assert_eq!(secret.expose_text(), Some("PATH=/usr/sbin:/usr/bin:/sbin:/bin"));
