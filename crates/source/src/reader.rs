@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 
 /// Bytes of lines after which a batch is full.
 pub const BATCH_BYTES: usize = 1 << 20;
-/// Bytes of unfinished lines of all files together.
-const HELD_LIMIT: usize = 32 << 20;
 /// Scans a closed file may be missing from before it is forgotten.
 const MISSING_SCANS: u64 = 2;
 /// A scan that takes longer is made again only after so many times its length.
@@ -261,7 +259,7 @@ impl Reader {
             let before = tail.held_bytes(self.settings.max_line_bytes);
             let turn = tail.turn(&self.settings, now, &mut self.buffer, &mut batch.entries);
             held = (held + tail.held_bytes(self.settings.max_line_bytes)).saturating_sub(before);
-            if held > HELD_LIMIT {
+            if held > self.settings.held_limit {
                 held = held.saturating_sub(tail.held_bytes(self.settings.max_line_bytes));
                 if let Err(error) = tail.let_go(&self.settings, &mut batch.entries) {
                     self.status.trouble(told(&tail.path, &error));

@@ -45,6 +45,8 @@ pub struct Settings {
     pub symlinks: bool,
     /// Most files held open.
     pub open_limit: usize,
+    /// Bytes of unfinished lines of all files together.
+    pub held_limit: usize,
 }
 
 /// Where to begin.
@@ -77,6 +79,7 @@ impl Settings {
             close_eof: false,
             symlinks: false,
             open_limit: 512,
+            held_limit: 16 << 20,
         }
     }
 }

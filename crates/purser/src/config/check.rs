@@ -35,7 +35,8 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     within("store.checkpoint_secs", config.store.checkpoint_secs, 1, 3600)?;
     runtimes(config)?;
     super::sink::check(&config.sinks)?;
-    super::source::check(&config.sources)
+    super::source::check(&config.sources)?;
+    super::outputs::check(&config.sinks, &config.sources)
 }
 
 fn capture(config: &Config) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ mod error;
 mod glob;
 mod keys;
 mod open;
+mod outputs;
 mod provenance;
 mod quantity;
 mod rule;

@@ -12,7 +12,7 @@ use super::quantity::{Age, Size};
 use super::spots;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
@@ -362,7 +362,6 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
     if sinks.len() > SINKS_LIMIT {
         return check::fault("sink", format!("{} sinks; at most {SINKS_LIMIT}", sinks.len()));
     }
-    let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
     for (name, sink) in sinks {
         let at = |key: &str| format!("sink.{name}.{key}");
         check::within(&at("batch_events"), sink.common.batch_events, 1, 65_536)?;
@@ -377,10 +376,6 @@ pub(super) fn check(sinks: &BTreeMap<String, Sink>) -> Result<(), Fault> {
             Kind::Stdout => {}
             Kind::File(file) => {
                 check::absolute(&at("path"), &file.path)?;
-                if let Some(other) = files.insert(&file.path, name) {
-                    let message = format!("sink.{other} writes this file; each needs one of its own");
-                    return check::fault(at("path"), message);
-                }
                 check::within(&at("keep"), file.keep, 0, 10_000)?;
             }
             Kind::Kafka(kafka) => check_kafka(&at, kafka)?,

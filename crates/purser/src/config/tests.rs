@@ -300,10 +300,17 @@ fn wrong_sinks_are_told_with_their_place() {
     let told = |more: &str| message(&format!("{kafka}{more}"));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").starts_with("purser.toml:2:8: "));
     assert!(message("[sink.k]\ntype = \"kafak\"\n").ends_with("did you mean \"kafka\"?"));
-    let file = |name: &str| format!("[sink.{name}]\ntype = \"file\"\npath = \"/x\"\n");
+    let file = |name: &str, path: &str| format!("[sink.{name}]\ntype = \"file\"\npath = \"{path}\"\n");
+    for other in ["/x", "/y/../x", "/x.1", "/x.canary"] {
+        assert_eq!(
+            message(&(file("a", "/x") + &file("b", other))),
+            "purser.toml:6:1: sink.b.path: sink.a writes /x and older ones beside it; each sink needs files of its own"
+        );
+    }
+    let circle = file("a", "/out/x.log") + "[source.s]\ntype = \"file\"\npaths = [\"/out/*.log\"]\n";
     assert_eq!(
-        message(&(file("a") + &file("b"))),
-        "purser.toml:6:1: sink.b.path: sink.a writes this file; each needs one of its own"
+        message(&circle),
+        "purser.toml:6:10: source.s.paths[0]: it fits /out/x.log, which sink.a writes: each line would make another"
     );
     assert!(message("rule = 3\n").ends_with("expected a list: [\"…\"]"), "{}", message("rule = 3\n"));
     assert!(message("[rule]\nname = \"a\"\n").ends_with("write [[NAME]]"));

@@ -54,6 +54,8 @@ pub(crate) struct Sources {
     appended: VecDeque<String>,
     /// Who is asked first for a batch.
     turn: usize,
+    /// Sources of the configuration, which share what they may hold.
+    count: usize,
 }
 
 impl std::fmt::Debug for Sources {
@@ -75,6 +77,7 @@ impl Sources {
             containers: Arc::default(),
             found: Arc::default(),
             runtimes: Runtimes::default(),
+            count: 0,
             redactor: Arc::new(Mutex::new(redactor)),
             wake: Arc::new(wake),
             appended: VecDeque::new(),
@@ -91,6 +94,7 @@ impl Sources {
         store_end: u64,
     ) -> anyhow::Result<()> {
         self.runtimes.clone_from(&config.runtimes);
+        self.count = config.sources.len();
         *self.redactor.lock().unwrap_or_else(PoisonError::into_inner) = redactor;
         let mut old = std::mem::take(&mut self.working);
         for (name, source) in &config.sources {
@@ -124,7 +128,7 @@ impl Sources {
         };
         let wake = Arc::clone(&self.wake);
         let start = ::source::Start {
-            settings: prepare::settings(name, source)?,
+            settings: prepare::settings(name, source, self.count)?,
             roots: match source.kind {
                 Kind::Container => logs::finder(source, &self.runtimes, &self.containers, &self.found),
                 Kind::File => roots::finder(&self.containers, reads_containers(source)),

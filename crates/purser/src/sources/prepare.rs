@@ -23,12 +23,17 @@ pub(crate) fn reads_containers(source: &Source) -> bool {
     source.paths.iter().any(|path| path.starts_with("container:"))
 }
 
-pub(super) fn settings(name: &str, source: &Source) -> anyhow::Result<Settings> {
+/// Bytes of unfinished lines that all sources may hold, and each of them in any case.
+const HELD_LIMIT: (usize, usize) = (16 << 20, 1 << 20);
+
+/// One of `count` sources.
+pub(super) fn settings(name: &str, source: &Source, count: usize) -> anyhow::Result<Settings> {
     let paths = source.paths.iter().map(|path| PathGlob::new(path)).collect::<Result<_, _>>()?;
     let secs = |age: crate::config::Age| age.secs().map(Duration::from_secs);
     let line = source.max_line_bytes.bytes().and_then(|bytes| usize::try_from(bytes).ok());
     let is_container = source.kind == config::Kind::Container;
     Ok(Settings {
+        held_limit: (HELD_LIMIT.0 / count.max(1)).max(HELD_LIMIT.1),
         exclude: match is_container {
             true => super::logs::LEFT_OUT.map(str::to_string).to_vec(),
             false => source.exclude.clone(),

@@ -230,3 +230,36 @@ fn unknown_arguments_are_usage_errors() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn an_agent_whose_words_nobody_reads_goes_on() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let dir = scratch()?;
+    let (config, store) = (dir.path().join("purser.toml"), dir.path().join("store"));
+    fs::write(&config, OWN_CONTAINERS)?;
+    let mut agent = purser();
+    agent.arg("run").arg("--config").arg(&config).arg("--store").arg(&store);
+    let mut agent = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let asks = |word: &str| answer(purser().arg(word).arg("--store").arg(&store));
+    let start = Instant::now();
+    while asks("stats")?.code != Some(0) {
+        ensure!(start.elapsed() < SEEN_LIMIT, "the agent does not start");
+        sleep(Duration::from_millis(50));
+    }
+    // Each refusal is told; together they are more than a pipe takes.
+    fs::write(&config, format!("{} = 1\n", "x".repeat(2000)))?;
+    for _ in 0..100 {
+        asks("reload")?.refuses_with(&["unknown key"])?;
+    }
+    let answered = asks("stats")?;
+    fs::write(&config, OWN_CONTAINERS)?;
+    let stopped = answer(purser().args(["stop", "--unload", "--store"]).arg(&store))?;
+    let ended = wait_limited(&mut agent, ANSWER_LIMIT)?;
+    if ended.is_none() {
+        agent.kill()?;
+        agent.wait()?;
+    }
+    ensure!(answered.code == Some(0), "{}", answered.said);
+    ensure!(stopped.code == Some(0) && ended.is_some(), "{ended:?}: {}", stopped.said);
+    Ok(())
+}

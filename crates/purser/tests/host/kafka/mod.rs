@@ -202,8 +202,21 @@ fn what_the_broker_never_takes_is_set_aside_and_the_rest_goes_on() -> Result<()>
             "[sink.{name}]\ntype = \"kafka\"\nbrokers = [\"{at}\"]\ntopic = \"{name}\"\ncompression = \"none\"\n{more}"
         )
     };
-    let config = SCOPE.to_string() + &section("small", "") + &section("exact", "exactly_once = true\n");
+    // Topics that containers choose: one that does not exist must not hold up the others.
+    let chosen = |name: &str, more: &str| {
+        section(name, more).replace(&format!("\"{name}\"\ncomp"), "\"{container.labels.team}\"\ncomp")
+    };
+    let config = SCOPE.to_string()
+        + &section("small", "")
+        + &section("exact", "exactly_once = true\n")
+        + &chosen("chosen", "")
+        + &chosen("chosen-exact", "exactly_once = true\n");
+    broker.create("team", 1)?;
     let mut agent = Agent::start(&config)?;
+    for team in ["team=..", "team=missing", "team=team"] {
+        let name = format!("purser-test-{}", unique("kafka-team"));
+        run(&mut lab.docker(&name, &["--label", team], &["/bin/true"]))?;
+    }
     let long = "x".repeat(4_000);
     let name = format!("purser-test-{}", unique("kafka-large"));
     run(&mut lab.docker(
@@ -213,7 +226,7 @@ fn what_the_broker_never_takes_is_set_aside_and_the_rest_goes_on() -> Result<()>
     ))?;
     execute(&lab, &unique("kafka-after"), 50)?;
     let both = |sinks: &[Value]| {
-        ["small", "exact"]
+        ["small", "exact", "chosen", "chosen-exact"]
             .iter()
             .all(|name| caught_up(sinks, name) && sink(sinks, name)["dead"].as_u64() > Some(0))
     };
@@ -232,6 +245,13 @@ fn what_the_broker_never_takes_is_set_aside_and_the_rest_goes_on() -> Result<()>
         let records = read(&broker.plain(), topic, Isolation::Committed)?;
         lacks(topic, &stored, records.iter().map(|record| record.sequence).chain(dead))?;
     }
+    for name in ["chosen", "chosen-exact"] {
+        let path = agent.store().join("sinks").join(name).join("dead.jsonl");
+        let dead = std::fs::read_to_string(path)?;
+        ensure!(dead.contains("topic missing: ") && dead.contains("topic purser-other: "), "{name}: {dead}");
+    }
+    let records = read(&broker.plain(), "team", Isolation::Committed)?;
+    ensure!(records.len() >= 4, "{} records in the topic that is there", records.len());
     let told = agent.log(&["--kind", "agent"])?;
     let told = told.iter().filter(|document| document["event"]["action"] == "sink_dead").count();
     ensure!(told >= 2, "{told} sink_dead");
