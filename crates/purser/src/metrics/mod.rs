@@ -14,15 +14,17 @@ use anyhow::Context;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use listen::{Client, Listener};
 
 /// Clients at a time; the next one is turned away.
-const CLIENTS_LIMIT: usize = 16;
+const CLIENTS_LIMIT: usize = 64;
+/// Age up to which an answer is given again: any user of the host may ask, and the main line has more to do.
+const FRESH: Duration = Duration::from_millis(500);
 /// Longest time for one client's whole request, and again for taking the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest request, bytes.
@@ -36,29 +38,54 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// When the address cannot be listened on.
 pub(crate) fn start(listen: &Listen, store: &Path) -> anyhow::Result<()> {
     let listener = Listener::open(listen).with_context(|| format!("[metrics] listen: opening {listen}"))?;
-    let store: Arc<PathBuf> = Arc::new(store.to_path_buf());
-    thread::Builder::new().name("metrics".to_string()).spawn(move || serve(&listener, &store))?;
+    let pages =
+        Arc::new(Pages { store: store.to_path_buf(), metrics: Mutex::default(), health: Mutex::default() });
+    thread::Builder::new().name("metrics".to_string()).spawn(move || serve(&listener, &pages))?;
     Ok(())
 }
 
-fn serve(listener: &Listener, store: &Arc<PathBuf>) {
+/// The answers, and who is asked for them.
+struct Pages {
+    store: PathBuf,
+    metrics: Page,
+    health: Page,
+}
+
+type Page = Mutex<Option<(Instant, Answer)>>;
+
+/// The answer of a moment ago, or a new one. One client at a time asks for it; the others wait for that.
+fn fresh(page: &Page, ask: impl FnOnce() -> Answer) -> Answer {
+    let mut kept = page.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*kept {
+        Some((since, answer)) if since.elapsed() < FRESH => answer.clone(),
+        _ => {
+            let answer = ask();
+            *kept = Some((Instant::now(), answer.clone()));
+            answer
+        }
+    }
+}
+
+fn serve(listener: &Listener, pages: &Arc<Pages>) {
     let clients = Arc::new(AtomicUsize::new(0));
     loop {
-        let Ok(client) = listener.accept() else {
+        let Ok(mut client) = listener.accept() else {
             thread::sleep(ACCEPT_PAUSE);
             continue;
         };
         if clients.load(Ordering::Relaxed) >= CLIENTS_LIMIT {
+            // It fits into the socket, whether anybody reads it or not.
+            client.write_all(&Answer::text(503, "too many clients\n").to_bytes()).unwrap_or_default();
             continue;
         }
         clients.fetch_add(1, Ordering::Relaxed);
-        let (store, counted) = (Arc::clone(store), Counted(Arc::clone(&clients)));
+        let (pages, counted) = (Arc::clone(pages), Counted(Arc::clone(&clients)));
         let thread = thread::Builder::new().name("metrics-client".to_string());
         // Without a thread the client is turned away, and no longer counted.
         drop(thread.spawn(move || {
             let _counted = counted;
             // A client that goes away or dawdles has only itself to answer for.
-            talk(client, &store).unwrap_or_default();
+            talk(client, &pages).unwrap_or_default();
         }));
     }
 }
@@ -73,9 +100,9 @@ impl Drop for Counted {
     }
 }
 
-fn talk(mut client: Client, store: &Path) -> std::io::Result<()> {
+fn talk(mut client: Client, pages: &Pages) -> std::io::Result<()> {
     let answer = match read_head(&mut client)? {
-        Some(head) => answer(&head, store),
+        Some(head) => answer(&head, pages),
         None => Answer::text(400, "not an HTTP request\n"),
     };
     client.patience(PATIENCE)?;
@@ -102,7 +129,7 @@ fn read_head(client: &mut Client) -> std::io::Result<Option<String>> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     code: u16,
     content: &'static str,
@@ -133,15 +160,15 @@ impl Answer {
     }
 }
 
-fn answer(request: &str, store: &Path) -> Answer {
+fn answer(request: &str, pages: &Pages) -> Answer {
     let mut words = request.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if method != "GET" {
         return Answer::text(405, "only GET\n");
     }
     match path.split('?').next() {
-        Some("/metrics") => metrics(store),
-        Some("/healthz") => health(store),
+        Some("/metrics") => fresh(&pages.metrics, || metrics(&pages.store)),
+        Some("/healthz") => fresh(&pages.health, || health(&pages.store)),
         _ => Answer::text(404, "there are /metrics and /healthz\n"),
     }
 }
@@ -183,19 +210,39 @@ fn health(store: &Path) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::answer;
-    use std::path::Path;
+    use super::{Answer, Page, Pages, answer, fresh};
+    use std::path::PathBuf;
+    use std::sync::Mutex;
 
     #[test]
     fn only_what_is_there_is_answered() {
-        let nowhere = Path::new("/nonexistent");
-        let code = |request| answer(request, nowhere).code;
+        let store = PathBuf::from("/nonexistent");
+        let nowhere = Pages { store, metrics: Mutex::default(), health: Mutex::default() };
+        let code = |request| answer(request, &nowhere).code;
         assert_eq!(code("POST /metrics HTTP/1.1"), 405);
         assert_eq!(code("GET / HTTP/1.1"), 404);
         assert_eq!(code(""), 405);
-        let dead = answer("GET /healthz HTTP/1.1", nowhere);
+        let dead = answer("GET /healthz HTTP/1.1", &nowhere);
         assert_eq!(dead.code, 503);
         assert!(dead.body.contains("no agent is running"), "{}", dead.body);
         assert!(dead.to_bytes().starts_with(b"HTTP/1.1 503 Service Unavailable\r\n"));
+    }
+
+    #[test]
+    fn many_clients_ask_the_agent_once() {
+        let page: Page = Mutex::default();
+        let asked = Mutex::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| {
+                    fresh(&page, || {
+                        *asked.lock().unwrap() += 1;
+                        Answer::text(200, "fine")
+                    })
+                });
+            }
+        });
+        // A machine that is very slow may let it grow old in between.
+        assert!(*asked.lock().unwrap() < 10);
     }
 }
