@@ -28,7 +28,7 @@ const SCOPE: &str = "[scope]\ninclude = [\"container\"]\nnames = [\"purser-test-
 fn every_way_in_takes_every_event_and_those_shut_out_say_why() -> Result<()> {
     let lab = Lab::enter()?;
     let broker = Broker::start()?;
-    let good = ["plain", "scram512", "scram256", "saslplain", "tls", "token"];
+    let good = ["plain", "scram512", "scram256", "saslplain", "tls", "token", "exact"];
     for topic in good.into_iter().chain(["denied"]) {
         broker.create(topic, 3)?;
     }
@@ -92,6 +92,7 @@ fn ways_in(broker: &Broker) -> Result<String> {
         section("saslplain", &broker.sasl(), "gzip", &sasl("PLAIN", "u1", &pw1)),
         section("tls", &broker.tls(), "none", &tls),
         section("token", &broker.token(), "zstd", &token),
+        section("exact", &broker.plain(), "zstd", "exactly_once = true\n"),
         section("wrong", &broker.sasl(), "zstd", &sasl("SCRAM-SHA-512", "u2", &no)),
         section("nowhere", &broker.plain(), "zstd", ""),
         section("denied", &broker.sasl(), "zstd", &sasl("PLAIN", "u4", &pw4)),
@@ -112,6 +113,14 @@ fn test_command(agent: &Agent) -> Result<()> {
         let output = test(name)?;
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success() && told.contains("acknowledged"), "{name}: {told}");
+    }
+    let output = test("exact")?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    for step in [
+        "ok      use the transactional id purser-",
+        "ok      read the topic of cursors purser-cursors: this sink goes on",
+    ] {
+        ensure!(output.status.success() && told.contains(step), "exact: {told}");
     }
     for (name, step) in [("wrong", "failed  authenticate"), ("nowhere", "failed  send a canary")] {
         let output = test(name)?;
