@@ -26,6 +26,11 @@ const SLICE: Duration = Duration::from_millis(500);
 /// Longest time for the answer to a canary.
 const CANARY: Duration = Duration::from_secs(30);
 
+/// Bytes of the answer for each document: those of an error that quotes the document take the half.
+const ANSWER_EACH: usize = 1 << 10;
+/// Most bytes of an answer, whatever was sent.
+const ANSWER_LIMIT: usize = 16 << 20;
+
 /// Where and how to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ElasticSettings {
@@ -91,7 +96,8 @@ impl ElasticSink {
         if let Some(pipeline) = &self.settings.pipeline {
             path.push_str(&format!("?pipeline={pipeline}"));
         }
-        self.settings.http.request("POST", path, "application/x-ndjson", body)
+        let expects = (self.flight.sent * ANSWER_EACH).min(ANSWER_LIMIT);
+        Request { expects, ..self.settings.http.request("POST", path, "application/x-ndjson", body) }
     }
 
     fn fly(&mut self, batch: &Batch, until: Instant) -> Result<(), SendError> {
@@ -112,6 +118,12 @@ impl ElasticSink {
         let place = self.client.place();
         let told = || format!("{place} answered {}", answer.told());
         match answer.status {
+            // What became of them stands in the part that was not read. Who is asked again about fewer
+            // says less; what is stored already changes nothing.
+            200 if answer.cut && self.flight.sent > 1 => {
+                self.flight.most = self.flight.sent / 2;
+                return Ok(());
+            }
             200 => {}
             413 if self.flight.sent > 1 => {
                 self.flight.most = self.flight.sent / 2;
@@ -133,9 +145,14 @@ impl ElasticSink {
                 return Err(SendError::Refused(told()));
             }
         }
-        let items = reply::read(&answer.body, self.flight.sent)
-            .map_err(|why| SendError::Transient(format!("{place}: {why}")))?;
-        self.settle(items)
+        match answer.whole().and_then(|body| reply::read(body, self.flight.sent)) {
+            Ok(items) => self.settle(items),
+            Err(why) => {
+                // Something else may answer in its place there.
+                self.client.turn_away();
+                Err(SendError::Transient(format!("{place}: {why}")))
+            }
+        }
     }
 
     fn settle(&mut self, items: Vec<Item>) -> Result<(), SendError> {

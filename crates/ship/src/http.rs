@@ -6,11 +6,14 @@
 //! It follows no redirects and reads no more of an answer than it has a limit for.
 
 mod answer;
+mod intake;
+mod pace;
 mod url;
 
 pub(crate) use answer::Answer;
 #[cfg(feature = "answers")]
-pub(crate) use answer::parse;
+pub(crate) use intake::parse;
+pub(crate) use pace::Pace;
 pub use url::Url;
 
 use crate::error::Error;
@@ -20,12 +23,17 @@ use crate::tls::{TlsSettings, connector};
 use crate::wire::{Tls, Wire, is_slow};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use intake::Intake;
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// Bytes taken from the connection at once.
+/// Bytes handed to the connection at once.
 const PIECE: usize = 64 << 10;
+/// Bytes taken from it at once.
+const READ: usize = 16 << 10;
+/// Bytes that are read of the body of an answer, unless its request expects more.
+const ANSWER_LIMIT: usize = 64 << 10;
 /// Bytes from which on compression is worth it.
 const GZIP_FROM: usize = 1024;
 /// Longest name and longest value of a header that is configured.
@@ -108,7 +116,7 @@ impl HttpSettings {
         let mut secrets = self.auth.headers();
         secrets.extend(self.secret_headers.iter().map(|(name, value)| (name.clone().into(), value.clone())));
         let gzip = self.gzip && body.len() > GZIP_FROM;
-        Request { method, path, headers, secrets, body, gzip }
+        Request { method, path, headers, secrets, body, gzip, expects: 0 }
     }
 
     /// Whether `name` and `value` can be a header of a request.
@@ -144,6 +152,8 @@ pub(crate) struct Request {
     pub(crate) secrets: Vec<(Cow<'static, str>, Secret)>,
     pub(crate) body: Vec<u8>,
     pub(crate) gzip: bool,
+    /// How much longer than usual its answer can be.
+    pub(crate) expects: usize,
 }
 
 /// A request that is not answered yet.
@@ -153,7 +163,8 @@ struct Exchange {
     head: Secret,
     body: Vec<u8>,
     written: usize,
-    input: Vec<u8>,
+    intake: Intake,
+    pace: Pace,
     until: Instant,
     /// Whether the connection had served before: then it may have been closed in between.
     reused: bool,
@@ -169,6 +180,8 @@ pub(crate) struct Client {
     exchange: Option<Exchange>,
     request: Option<Request>,
     patience: Duration,
+    /// What is read goes through it.
+    buffer: Vec<u8>,
 }
 
 impl Client {
@@ -181,7 +194,16 @@ impl Client {
             true => Some(Tls { connector: connector(tls)?, skip_name_check: tls.skip_name_check }),
             false => None,
         };
-        Ok(Client { urls: urls.to_vec(), tls, at: 0, wire: None, exchange: None, request: None, patience })
+        Ok(Client {
+            urls: urls.to_vec(),
+            tls,
+            at: 0,
+            wire: None,
+            exchange: None,
+            request: None,
+            patience,
+            buffer: vec![0; READ],
+        })
     }
 
     /// Whether a request is under way.
@@ -276,10 +298,10 @@ impl Client {
                 return Err(SendError::Transient(format!("{place} did not answer within {secs} s")));
             }
             wire.until(slice.min(exchange.until));
-            match exchange.step(wire) {
+            match exchange.step(wire, &mut self.buffer) {
                 Went::Slow => return Ok(None),
                 Went::Answer(answer) => return Ok(Some(answer)),
-                Went::Broken(_) if exchange.reused && exchange.input.is_empty() => {
+                Went::Broken(_) if exchange.reused && !exchange.intake.has_heard() => {
                     // The receiver closed an idle connection: that says nothing of this request.
                     (self.wire, self.exchange) = (None, None);
                 }
@@ -346,10 +368,12 @@ impl Exchange {
         }
         head.extend_from_slice(b"\r\n");
         let until = Instant::now() + patience;
-        Ok(Exchange { head: Secret::new(head), body, written: 0, input: Vec::new(), until, reused })
+        let intake = Intake::new(ANSWER_LIMIT + request.expects);
+        let pace = Pace::default();
+        Ok(Exchange { head: Secret::new(head), body, written: 0, intake, pace, until, reused })
     }
 
-    fn step(&mut self, wire: &mut Wire) -> Went {
+    fn step(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> Went {
         let head = self.head.expose().len();
         while self.written < head + self.body.len() {
             let rest = match self.written.checked_sub(head) {
@@ -357,20 +381,20 @@ impl Exchange {
                 None => self.head.expose().get(self.written..).unwrap_or_default(),
             };
             match wire.write(rest.get(..PIECE).unwrap_or(rest)) {
-                Ok(0) => return self.early(wire, "it takes no more"),
+                Ok(0) => return self.early(wire, buffer, "it takes no more"),
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if is_slow(&error) => return self.early(wire, ""),
-                Err(error) => return self.early(wire, &error.to_string()),
+                Err(error) if is_slow(&error) => return self.early(wire, buffer, ""),
+                Err(error) => return self.early(wire, buffer, &error.to_string()),
             }
         }
-        self.read(wire)
+        self.read(wire, buffer)
     }
 
     /// Looks whether a receiver that takes no more has answered already.
-    fn early(&mut self, wire: &mut Wire, why: &str) -> Went {
+    fn early(&mut self, wire: &mut Wire, buffer: &mut [u8], why: &str) -> Went {
         wire.until(Instant::now() + GLANCE);
-        match self.read(wire) {
+        match self.read(wire, buffer) {
             Went::Answer(mut answer) => {
                 answer.closes = true;
                 Went::Answer(answer)
@@ -384,25 +408,24 @@ impl Exchange {
         }
     }
 
-    fn read(&mut self, wire: &mut Wire) -> Went {
-        let mut piece = vec![0; PIECE];
+    fn read(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> Went {
         loop {
-            let closed = match wire.read(&mut piece) {
-                Ok(0) => true,
-                Ok(count) => {
-                    self.input.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    false
-                }
+            let count = match wire.read(buffer) {
+                Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) if is_slow(&error) => return Went::Slow,
                 Err(error) => return Went::Broken(error.to_string()),
             };
-            match answer::parse(&self.input, closed) {
+            if count == 0 {
+                return match self.intake.end() {
+                    Some(answer) => Went::Answer(answer),
+                    None => Went::Broken("it closed the connection without an answer".to_string()),
+                };
+            }
+            let before = self.intake.kept();
+            match self.intake.take(buffer.get(..count).unwrap_or_default()) {
                 Ok(Some(answer)) => return Went::Answer(answer),
-                Ok(None) if closed => {
-                    return Went::Broken("it closed the connection without an answer".to_string());
-                }
-                Ok(None) => {}
+                Ok(None) => self.pace.after(count, self.intake.kept() - before),
                 Err(why) => return Went::Broken(why),
             }
         }

@@ -7,6 +7,7 @@ mod frame;
 
 use crate::batch::Batch;
 use crate::error::Error;
+use crate::http::Pace;
 use crate::sink::{SendError, Sent, Sink, Step, Trouble};
 use crate::tls::{TlsSettings, connector};
 use crate::wire::{HostPort, Tls, Wire, is_slow};
@@ -53,6 +54,8 @@ struct Flight {
     moved_at: Instant,
     /// The connection had served before, and nothing came back on it since.
     fresh: bool,
+    /// For a receiver that says without pause that it is alive.
+    pace: Pace,
 }
 
 /// The sink.
@@ -168,6 +171,7 @@ impl LogstashSink {
             alive_at: now,
             moved_at: now,
             fresh: reused,
+            pace: Pace::default(),
         });
         Ok(())
     }
@@ -182,8 +186,8 @@ impl LogstashSink {
             match wire.read(&mut piece) {
                 Ok(count) if count > 0 => {
                     self.input.extend_from_slice(piece.get(..count).unwrap_or_default());
-                    while let Ok(Some(0)) = frame::acknowledgement(&mut self.input) {}
-                    if !self.input.is_empty() {
+                    let empty = |said| if said == 0 { Ok(()) } else { Err(String::new()) };
+                    if frame::acknowledgements(&mut self.input, empty).is_err() || !self.input.is_empty() {
                         return false;
                     }
                 }
@@ -229,10 +233,13 @@ impl LogstashSink {
                 Err(error) => return Err(Broken::closed(&error.to_string())),
             };
             self.input.extend_from_slice(piece.get(..count).unwrap_or_default());
+            let before = flight.acknowledged;
             flight.take(&mut self.input).map_err(|text| Broken { text, closed: false })?;
             if Instant::now() >= until {
                 return Ok(());
             }
+            // A long row of these is as little worth as a few: each says the same.
+            flight.pace.after(count, if flight.acknowledged > before { usize::MAX } else { 0 });
         }
         Ok(())
     }
@@ -283,8 +290,9 @@ impl Broken {
 impl Flight {
     fn take(&mut self, input: &mut Vec<u8>) -> Result<(), String> {
         self.fresh = false;
-        while let Some(said) = frame::acknowledgement(input)? {
-            self.alive_at = Instant::now();
+        let now = Instant::now();
+        frame::acknowledgements(input, |said| {
+            self.alive_at = now;
             let said = usize::try_from(said).unwrap_or(usize::MAX);
             let sent = self.count;
             if said > sent {
@@ -295,10 +303,10 @@ impl Flight {
             }
             if said > self.acknowledged {
                 self.acknowledged = said;
-                self.moved_at = self.alive_at;
+                self.moved_at = now;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -55,7 +55,7 @@ impl Protocol for Otlp {
 
     fn judge(&self, answer: &Answer, count: usize, place: &str) -> Verdict {
         if answer.is_good() {
-            return match reply::rejected(&answer.body) {
+            return match answer.whole().and_then(reply::rejected) {
                 Ok(None) => Verdict::Taken,
                 // Then it is clear which they are.
                 Ok(Some(rejected)) if rejected.count >= count as u64 => Verdict::Poison(rejected.reason),

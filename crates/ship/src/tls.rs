@@ -51,7 +51,8 @@ pub(crate) fn connector(settings: &TlsSettings) -> Result<SslConnector, Error> {
         let loading = format!("loading the certificate {}", certificate.display());
         // Ours first, then those that lead from it to an authority.
         for (at, one) in certificates(certificate, &loading)?.into_iter().enumerate() {
-            let taken = if at == 0 { builder.set_certificate(&one) } else { builder.add_extra_chain_cert(one) };
+            let taken =
+                if at == 0 { builder.set_certificate(&one) } else { builder.add_extra_chain_cert(one) };
             taken.map_err(|error| refused(&loading, error))?;
         }
         let loading = format!("loading the key {}", key.display());
@@ -109,7 +110,8 @@ fn read(path: &Path, loading: &str) -> Result<Secret, Error> {
         return Err(Error::Settings(format!("{loading}: it is not a regular file")));
     }
     // In one piece, so that growing leaves no copy of a key behind.
-    let mut bytes = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(FILE_LIMIT as usize) + 2);
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0).min(FILE_LIMIT as usize) + 2);
     let read = File::from(file).take(FILE_LIMIT + 1).read_to_end(&mut bytes);
     let text = Secret::new(bytes);
     match read {

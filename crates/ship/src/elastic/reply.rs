@@ -4,7 +4,6 @@
 use crate::http::Answer;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Longest reason that is kept of an item.
 const REASON_LIMIT: usize = 500;
@@ -44,14 +43,29 @@ pub(crate) struct Item {
 
 #[derive(Deserialize)]
 struct Reply {
-    items: Vec<BTreeMap<String, Raw>>,
+    items: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    /// What was asked for; some that are like a search cluster call it otherwise.
+    #[serde(alias = "index")]
+    create: Raw,
 }
 
 #[derive(Deserialize)]
 struct Raw {
     status: u16,
-    #[serde(default)]
-    error: Value,
+    error: Option<Box<Failure>>,
+}
+
+/// Of an error only what is looked at: nothing is built of the rest.
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    reason: Option<String>,
+    caused_by: Option<Box<Failure>>,
 }
 
 /// Reads the answer to a request of `count` documents.
@@ -61,39 +75,37 @@ pub(crate) fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
     if reply.items.len() != count {
         return Err(format!("its answer speaks of {} documents, and {count} were sent", reply.items.len()));
     }
-    let items = reply.items.into_iter().map(|item| match item.into_values().next() {
-        Some(raw) => Ok(judge(&raw)),
-        None => Err("its answer has an item that says nothing".to_string()),
-    });
-    items.collect()
+    Ok(reply.items.iter().map(|entry| judge(&entry.create)).collect())
 }
 
 fn judge(raw: &Raw) -> Item {
-    let kind = raw.error.get("type").and_then(Value::as_str).unwrap_or_default();
-    let reason = reason(&raw.error);
+    let error = raw.error.as_deref();
+    let kind = error.and_then(|error| error.kind.as_deref()).unwrap_or_default();
     let fate = match raw.status {
-        200..=299 | 409 => Fate::Safe,
+        200..=299 | 409 => return Item { fate: Fate::Safe, reason: String::new() },
         429 | 500..=599 => Fate::Later,
         400 if DOCUMENT_ERRORS.contains(&kind) => {
+            let reason = reason(error);
             let set_up =
                 kind == "illegal_argument_exception" && SET_UP_WORDS.iter().any(|word| reason.contains(word));
             if set_up { Fate::Refused } else { Fate::Poison }
         }
         _ => Fate::Refused,
     };
-    Item { fate, reason: format!("{}: {reason}", raw.status).chars().take(REASON_LIMIT).collect() }
+    let reason = format!("{}: {}", raw.status, reason(error));
+    Item { fate, reason: reason.chars().take(REASON_LIMIT).collect() }
 }
 
 /// Type and reason of an error, and of what caused it.
-fn reason(error: &Value) -> String {
-    let text =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
-    let mut said = format!("{}: {}", text(error, "type"), text(error, "reason"));
-    let mut cause = error.get("caused_by");
+fn reason(error: Option<&Failure>) -> String {
+    let Some(error) = error else { return "it does not say why".to_string() };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let mut said = format!("{}: {}", text(&error.kind), text(&error.reason));
+    let mut cause = error.caused_by.as_deref();
     for _ in 0..4 {
         let Some(inner) = cause else { break };
-        said.push_str(&format!("; caused by {}", text(inner, "reason")));
-        cause = inner.get("caused_by");
+        said.push_str(&format!("; caused by {}", text(&inner.reason)));
+        cause = inner.caused_by.as_deref();
     }
     said
 }
@@ -158,5 +170,15 @@ mod tests {
         assert!(read(br#"{"items":[]}"#, 1).unwrap_err().contains("0 documents, and 1 were sent"));
         assert!(read(br#"{"items":[{}]}"#, 1).is_err());
         assert!(read(br#"{"took":1}"#, 0).is_err());
+    }
+
+    /// A tree of the rest would take fifty times the memory of the text; one so deep is never built.
+    #[test]
+    fn what_nobody_looks_at_is_not_built() {
+        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        let error = format!(r#"{{"type":"x","reason":null,"more":{deep},"caused_by":{{"reason":"y"}}}}"#);
+        let body = |error: &str| format!(r#"{{"items":[{{"create":{{"status":400,"error":{error}}}}}]}}"#);
+        assert_eq!(read(body(&error).as_bytes(), 1).unwrap()[0].reason, "400: x: ; caused by y");
+        assert!(read(body("[0,0,0]").as_bytes(), 1).unwrap_err().contains("not one to _bulk"));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Client, Request, Url};
 use crate::tls::TlsSettings;
+use rustix::time::{ClockId, clock_gettime};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -56,6 +57,54 @@ fn an_answer_byte_by_byte_cannot_move_the_deadline() {
     assert!(error.contains("did not answer within"), "{error}");
     assert!(slices > 3 && begun.elapsed() >= Duration::from_millis(400));
     assert!(!client.is_busy());
+}
+
+/// Time that this thread has been on a processor.
+fn busy() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_receiver_that_says_little_at_a_time_keeps_nobody_busy() {
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let much = [chunked.as_slice(), b"800000\r\n", &vec![b'x'; 8 << 20], b"\r\n"].concat();
+    let head = [b"HTTP/1.1 200 OK\r\nx-long: ".as_slice(), &vec![b'x'; 60_000]].concat();
+    let (tiny, slow, fast) = (b"1\r\nx\r\n".as_slice(), Duration::from_millis(1), Duration::ZERO);
+    for (begin, piece, count, wait) in
+        [(much, tiny, 5_000, slow), (chunked, tiny, usize::MAX, fast), (head, b"y", 5_000, fast)]
+    {
+        let url = receiver(move |_, mut stream| {
+            read_some(&mut stream);
+            stream.set_nodelay(true).unwrap();
+            let mut good = stream.write_all(&begin).is_ok();
+            let mut left = count;
+            while good && left > 0 {
+                good = stream.write_all(piece).is_ok();
+                left -= 1;
+                std::thread::sleep(wait);
+            }
+            std::thread::sleep(Duration::from_secs(5));
+        });
+        let mut client = client(&[url], Duration::from_secs(2));
+        let begun = busy();
+        let error = client.ask(Request { expects: 16 << 20, ..post(10) }).unwrap_err().to_string();
+        assert!(error.contains("did not answer within"), "{error}");
+        let used = busy() - begun;
+        assert!(used < Duration::from_millis(100), "{used:?} of 2 s");
+    }
+}
+
+#[test]
+fn of_a_long_answer_the_beginning_is_read() {
+    let url = receiver(|_, mut stream| {
+        read_some(&mut stream);
+        stream.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 33000000\r\n\r\n").unwrap();
+        // It is left in the middle.
+        stream.write_all(&vec![b'x'; 33_000_000]).unwrap_or_default();
+    });
+    let answer = client(&[url], Duration::from_secs(5)).ask(post(10)).unwrap();
+    assert_eq!((answer.status, answer.body.len(), answer.cut, answer.closes), (500, 64 << 10, true, true));
 }
 
 #[test]

@@ -43,16 +43,26 @@ fn number(value: usize) -> io::Result<[u8; 4]> {
     Ok(value.to_be_bytes())
 }
 
-/// Takes one acknowledgement from the start of `input`: how many documents of the window are safe.
-/// `None` when it is not whole yet; the error says what came instead.
-pub(super) fn acknowledgement(input: &mut Vec<u8>) -> Result<Option<u32>, String> {
-    let head = input.get(..2.min(input.len())).unwrap_or_default();
-    if !b"2A".starts_with(head) {
-        return Err(format!("it answered {:?}, which is no acknowledgement of lumberjack v2", shown(input)));
+/// Takes all whole acknowledgements from the start of `input`: `each` hears how many documents of
+/// the window are safe. The error says what came instead of one.
+pub(super) fn acknowledgements(
+    input: &mut Vec<u8>,
+    mut each: impl FnMut(u32) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut rest = input.as_slice();
+    loop {
+        let head = rest.get(..2).unwrap_or(rest);
+        if !b"2A".starts_with(head) {
+            let shown = shown(rest);
+            return Err(format!("it answered {shown:?}, which is no acknowledgement of lumberjack v2"));
+        }
+        let Some((&[_, _, a, b, c, d], after)) = rest.split_first_chunk::<ACK_BYTES>() else { break };
+        each(u32::from_be_bytes([a, b, c, d]))?;
+        rest = after;
     }
-    let Some(&[_, _, a, b, c, d]) = input.first_chunk::<ACK_BYTES>() else { return Ok(None) };
-    input.drain(..ACK_BYTES);
-    Ok(Some(u32::from_be_bytes([a, b, c, d])))
+    let used = input.len() - rest.len();
+    input.drain(..used);
+    Ok(())
 }
 
 /// The first bytes of an answer, for people.
@@ -66,7 +76,7 @@ fn shown(input: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{acknowledgement, window};
+    use super::{acknowledgements, window};
     use std::io::Read;
 
     #[test]
@@ -85,16 +95,25 @@ mod tests {
 
     #[test]
     fn acknowledgements_come_in_pieces_and_garbage_is_told() {
+        let mut heard = Vec::new();
+        let mut hear = |input: &mut Vec<u8>| {
+            let result = acknowledgements(input, |count| {
+                heard.push(count);
+                Ok(())
+            });
+            result.map(|()| std::mem::take(&mut heard))
+        };
         let mut input = Vec::new();
         for byte in b"2A\0\0\x01" {
             input.push(*byte);
-            assert_eq!(acknowledgement(&mut input), Ok(None));
+            assert_eq!(hear(&mut input), Ok(vec![]));
         }
-        input.extend_from_slice(b"\x022A\0\0\0\0x");
-        assert_eq!(acknowledgement(&mut input), Ok(Some(258)));
-        assert_eq!(acknowledgement(&mut input), Ok(Some(0)));
-        assert!(acknowledgement(&mut input).unwrap_err().contains("\"x\""));
+        input.extend_from_slice(b"\x022A\0\0\0\02A");
+        assert_eq!(hear(&mut input), Ok(vec![258, 0]));
+        assert_eq!(input, b"2A");
+        input.extend_from_slice(b"\0\0\0\0x");
+        assert!(hear(&mut input).unwrap_err().contains("\"x\""));
         let mut http = b"HTTP/1.1 400 Bad Request\r\n".to_vec();
-        assert!(acknowledgement(&mut http).unwrap_err().contains("HTTP/1.1 400"));
+        assert!(hear(&mut http).unwrap_err().contains("HTTP/1.1 400"));
     }
 }

@@ -35,8 +35,12 @@ fn once_each(count: u64) -> BTreeMap<u64, u64> {
 }
 
 fn elastic(url: &str, tls: TlsSettings) -> Target {
+    cluster(&[url], tls)
+}
+
+fn cluster(urls: &[&str], tls: TlsSettings) -> Target {
     let http = HttpSettings {
-        urls: vec![Url::parse(url).unwrap()],
+        urls: urls.iter().map(|url| Url::parse(url).unwrap()).collect(),
         auth: HttpAuth::None,
         headers: Vec::new(),
         secret_headers: Vec::new(),
@@ -58,6 +62,8 @@ fn listen() -> (TcpListener, u16) {
 enum Deed {
     /// Stores it and answers.
     Take,
+    /// The same, with so many bytes more about each document.
+    Chat(usize),
     /// Stores it and says nothing any more, with the connection open: as when its host has lost power.
     Silence,
     /// Gives this answer.
@@ -76,10 +82,13 @@ fn bulk(deed: impl Fn(u64) -> Deed + Send + 'static) -> (u16, Numbers) {
             while let Some(request) = message(&mut client).unwrap_or_default() {
                 requests += 1;
                 match deed(requests) {
-                    Deed::Take => client.write_all(take(&request, &stored).as_bytes()).unwrap_or_default(),
+                    Deed::Take => client.write_all(take(&request, &stored, 0).as_bytes()).unwrap_or_default(),
+                    Deed::Chat(more) => {
+                        client.write_all(take(&request, &stored, more).as_bytes()).unwrap_or_default();
+                    }
                     Deed::Say(status) => client.write_all(answer(status, "").as_bytes()).unwrap_or_default(),
                     Deed::Silence => {
-                        take(&request, &stored);
+                        take(&request, &stored, 0);
                         silent.push(client);
                         break;
                     }
@@ -90,14 +99,16 @@ fn bulk(deed: impl Fn(u64) -> Deed + Send + 'static) -> (u16, Numbers) {
     (port, numbers)
 }
 
-fn take(request: &[u8], stored: &Numbers) -> String {
+fn take(request: &[u8], stored: &Numbers, more: usize) -> String {
+    let more = "x".repeat(more);
     let body = request.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
     let mut items = Vec::new();
     for document in request[body..].split(|byte| *byte == b'\n').skip(1).step_by(2) {
         let document: Value = serde_json::from_slice(document).unwrap();
         let number = document["event"]["sequence"].as_u64().unwrap();
         let fresh = stored.lock().unwrap().insert(number, 1).is_none();
-        items.push(format!("{{\"create\":{{\"status\":{}}}}}", if fresh { 201 } else { 409 }));
+        let status = if fresh { 201 } else { 409 };
+        items.push(format!("{{\"create\":{{\"_index\":\"{more}\",\"status\":{status}}}}}"));
     }
     answer("200 OK", &format!("{{\"items\":[{}]}}", items.join(",")))
 }
@@ -190,6 +201,18 @@ fn a_probe_of_syslog_sends_its_canary() {
     probe(&Target::Syslog(Box::new(settings)), dir.path(), &mut told);
     assert!(told.iter().all(|step| step.outcome.is_ok()), "{told:?}");
     assert!(reader.join().unwrap().contains("number-1"));
+}
+
+#[test]
+fn a_cluster_that_says_too_much_is_asked_for_less_and_stores_everything_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), EVENTS, |_| 0);
+    let (port, numbers) = bulk(|_| Deed::Chat(3_000));
+    let target = elastic(&format!("http://127.0.0.1:{port}"), TlsSettings::default());
+    let (mut line, status) = line(dir.path(), &target, EVENTS, 500, Schema::Ecs);
+    let last = finish(&mut line, &status, EVENTS, |now| assert_eq!(now.error, None));
+    assert_eq!((last.acked, last.dead, last.retried), (EVENTS, 0, 0));
+    assert_eq!(*numbers.lock().unwrap(), once_each(EVENTS));
 }
 
 /// A certificate for `name` that counts from `from` to `to`, in seconds from now, and is its own authority.

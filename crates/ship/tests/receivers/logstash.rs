@@ -3,6 +3,7 @@
 
 use crate::harness::{self, CACHE, Mine, fill, finish, free_port, line, run, skip, wait};
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
+use rustix::time::{ClockId, clock_gettime};
 use ship::{Batch, HostPort, LogstashSettings, Origin, Renderer, Schema, State, Step, Target, TlsSettings};
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EVENTS: u64 = 5_000;
 
@@ -228,6 +229,7 @@ enum Deed {
     InThirds,
     HalfThenCut,
     AliveThenTake,
+    AliveWithoutPause,
     TooMany,
     Garbage,
     Cut,
@@ -287,6 +289,13 @@ fn serve(mut client: TcpStream, seen: &Mutex<Seen>, deeds: &Mutex<Vec<Deed>>) ->
                 }
                 ack(&mut client, all)?;
             }
+            Deed::AliveWithoutPause => {
+                let until = Instant::now() + Duration::from_secs(2);
+                while Instant::now() < until {
+                    ack(&mut client, 0)?;
+                }
+                ack(&mut client, all)?;
+            }
             Deed::TooMany => client.write_all(&[b"2A".as_slice(), &u32::MAX.to_be_bytes()].concat())?,
             Deed::Garbage => client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?,
             Deed::Cut => return Ok(()),
@@ -338,6 +347,24 @@ fn what_is_acknowledged_is_never_sent_again_and_nothing_else_is_lost() {
     assert!(seen.read.len() as u64 == EVENTS && seen.read.values().any(|times| *times > 1));
     let small = seen.windows.windows(2).any(|two| two[1] < two[0] / 2 + 1 && two[1] > 1);
     assert!(small && seen.windows.iter().all(|size| *size <= 500), "{:?}", seen.windows);
+}
+
+#[test]
+fn a_receiver_that_says_without_pause_that_it_is_alive_keeps_nobody_busy() {
+    let busy = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let port = hostile(&[Deed::AliveWithoutPause], &seen);
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 50, |_| 0);
+    let (mut one, status) = line(dir.path(), &target(vec![here(port)], None), 50, 250, Schema::Ecs);
+    let begun = busy();
+    let end = finish(&mut one, &status, 50, |now| assert_eq!(now.error, None));
+    let used = busy() - begun;
+    assert_eq!((end.acked, end.retried), (50, 0));
+    assert!(used < Duration::from_millis(100), "{used:?} of 2 s");
 }
 
 #[test]
