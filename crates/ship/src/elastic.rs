@@ -81,7 +81,7 @@ pub(crate) struct ElasticSink {
 impl ElasticSink {
     pub(crate) fn new(settings: ElasticSettings) -> Result<ElasticSink, Error> {
         ElasticSettings::check_name(&settings.data_stream).map_err(Error::Settings)?;
-        let client = settings.http.client()?;
+        let client = settings.http.client(None)?;
         Ok(ElasticSink { settings, client, flight: Flight::default() })
     }
 
@@ -145,7 +145,7 @@ impl ElasticSink {
                 return Err(SendError::Refused(told()));
             }
         }
-        match answer.whole().and_then(|body| reply::read(body, self.flight.sent)) {
+        match reply::read(answer, self.flight.sent) {
             Ok(items) => self.settle(items),
             Err(why) => {
                 // Something else may answer in its place there.

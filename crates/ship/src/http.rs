@@ -7,12 +7,14 @@
 
 mod answer;
 mod intake;
+mod mask;
 mod pace;
 mod url;
 
 pub(crate) use answer::Answer;
 #[cfg(feature = "answers")]
 pub(crate) use intake::parse;
+pub(crate) use mask::Mask;
 pub(crate) use pace::Pace;
 pub use url::Url;
 
@@ -102,8 +104,36 @@ pub struct HttpSettings {
 }
 
 impl HttpSettings {
-    pub(crate) fn client(&self) -> Result<Client, Error> {
-        Client::new(&self.urls, &self.tls, self.patience)
+    /// `more` is what the receiver knows beside these settings, and must not be told either.
+    pub(crate) fn client(&self, more: Option<&Secret>) -> Result<Client, Error> {
+        let mask = Mask::new(self.secrets().into_iter().chain(more.cloned()));
+        Ok(Client { mask, ..Client::new(&self.urls, &self.tls, self.patience)? })
+    }
+
+    /// All secrets, in each form in which requests show them or a receiver can read them there.
+    fn secrets(&self) -> Vec<Secret> {
+        let mut all: Vec<Secret> = self.secret_headers.iter().map(|(_, value)| value.clone()).collect();
+        match &self.auth {
+            HttpAuth::None => {}
+            HttpAuth::Basic { password: secret, .. }
+            | HttpAuth::ApiKey(secret)
+            | HttpAuth::Bearer(secret) => {
+                all.push(secret.clone());
+            }
+        }
+        for (_, value) in self.auth.headers() {
+            // What stands behind `Basic` or `ApiKey` is USER:SECRET.
+            let coded = value.expose().split(|byte| *byte == b' ').next_back().unwrap_or_default();
+            let coded = Secret::new(coded.to_vec());
+            let text = coded.expose_text().and_then(|text| openssl::base64::decode_block(text).ok());
+            if let Some(clear) = text.map(Secret::new)
+                && let Some(colon) = clear.expose().iter().position(|byte| *byte == b':')
+            {
+                all.push(Secret::new(clear.expose().get(colon + 1..).unwrap_or_default().to_vec()));
+            }
+            all.extend([coded, value]);
+        }
+        all
     }
 
     /// A request with what all of them have; `kind` is the type of a body that is not empty.
@@ -182,6 +212,7 @@ pub(crate) struct Client {
     patience: Duration,
     /// What is read goes through it.
     buffer: Vec<u8>,
+    mask: Mask,
 }
 
 impl Client {
@@ -203,6 +234,7 @@ impl Client {
             request: None,
             patience,
             buffer: vec![0; READ],
+            mask: Mask::default(),
         })
     }
 
@@ -243,10 +275,11 @@ impl Client {
 
     /// Goes on with the request until `slice` ends. `None` when the answer is not there yet.
     pub(crate) fn drive(&mut self, slice: Instant) -> Result<Option<Answer>, SendError> {
-        let result = self.advance(slice);
-        match &result {
+        let mut result = self.advance(slice);
+        match &mut result {
             Ok(None) => {}
             Ok(Some(answer)) => {
+                answer.mask = self.mask.clone();
                 if answer.closes {
                     self.wire = None;
                 }
@@ -305,7 +338,10 @@ impl Client {
                     // The receiver closed an idle connection: that says nothing of this request.
                     (self.wire, self.exchange) = (None, None);
                 }
-                Went::Broken(why) => return Err(SendError::Transient(format!("{place}: {why}"))),
+                Went::Broken(why) => {
+                    let why = self.mask.tell(why.as_bytes());
+                    return Err(SendError::Transient(format!("{place}: {why}")));
+                }
             }
         }
     }

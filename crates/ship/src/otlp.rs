@@ -55,7 +55,7 @@ impl Protocol for Otlp {
 
     fn judge(&self, answer: &Answer, count: usize, place: &str) -> Verdict {
         if answer.is_good() {
-            return match answer.whole().and_then(reply::rejected) {
+            return match reply::rejected(answer) {
                 Ok(None) => Verdict::Taken,
                 // Then it is clear which they are.
                 Ok(Some(rejected)) if rejected.count >= count as u64 => Verdict::Poison(rejected.reason),
@@ -64,7 +64,7 @@ impl Protocol for Otlp {
             };
         }
         // The reason stands in a message of protobuf, too.
-        let told = Answer { body: reply::reason(&answer.body).into_bytes(), ..answer.clone() };
+        let told = Answer { body: reply::reason(answer).into_bytes(), ..answer.clone() };
         by_status(&told, place, &self.0.poison_statuses)
     }
 }

@@ -5,6 +5,7 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::http::{Answer, Client, HttpSettings, Request};
+use crate::secret::Secret;
 use crate::sink::{Poison, Rejected, SendError, Sent, Sink, Step};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -24,6 +25,10 @@ pub(crate) trait Protocol: Clone + Debug + Send {
     fn http(&self) -> &HttpSettings;
     /// The same, to change it for a probe.
     fn http_mut(&mut self) -> &mut HttpSettings;
+    /// A secret that requests are made with, beside those of [`HttpSettings`].
+    fn secret(&self) -> Option<&Secret> {
+        None
+    }
     /// The request with these documents; there is at least one.
     fn request(&self, batch: &Batch, range: Range<usize>) -> Result<Request, SendError>;
     /// What the answer to `count` documents means; `place` is where it comes from.
@@ -118,7 +123,7 @@ pub(crate) struct Post<P> {
 
 impl<P: Protocol> Post<P> {
     pub(crate) fn new(protocol: P) -> Result<Post<P>, Error> {
-        let client = protocol.http().client()?;
+        let client = protocol.http().client(protocol.secret())?;
         Ok(Post { protocol, client, flight: Flight::default() })
     }
 

@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::cursor::hex;
 use crate::http::{Answer, HttpSettings, Request, gzip};
 use crate::post::{Protocol, Verdict, by_status};
+use crate::secret::Secret;
 use crate::sink::SendError;
 use crate::template::Template;
 use std::ops::Range;
@@ -128,6 +129,10 @@ impl Protocol for Webhook {
 
     fn http_mut(&mut self) -> &mut HttpSettings {
         &mut self.0.http
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        self.0.signing.as_ref().map(|signing| &signing.secret)
     }
 
     fn request(&self, batch: &Batch, range: Range<usize>) -> Result<Request, SendError> {

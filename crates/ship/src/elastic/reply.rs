@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `_bulk` says of each document, and what that means for it.
 
-use crate::http::Answer;
+use crate::http::{Answer, Mask};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Longest reason that is kept of an item.
-const REASON_LIMIT: usize = 500;
 /// Errors that lie in the document: it will never be taken.
 const DOCUMENT_ERRORS: [&str; 7] = [
     "document_parsing_exception",
@@ -69,16 +67,20 @@ struct Failure {
 }
 
 /// Reads the answer to a request of `count` documents.
-pub(crate) fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
-    let reply: Reply = serde_json::from_slice(body)
-        .map_err(|error| format!("its answer is not one to _bulk ({error}); is this a search cluster?"))?;
+pub(crate) fn read(answer: &Answer, count: usize) -> Result<Vec<Item>, String> {
+    let mask = &answer.mask;
+    let reply: Reply = serde_json::from_slice(answer.whole()?).map_err(|error| {
+        // It quotes what it did not expect.
+        let error = mask.tell(error.to_string().as_bytes());
+        format!("its answer is not one to _bulk ({error}); is this a search cluster?")
+    })?;
     if reply.items.len() != count {
         return Err(format!("its answer speaks of {} documents, and {count} were sent", reply.items.len()));
     }
-    Ok(reply.items.iter().map(|entry| judge(&entry.create)).collect())
+    Ok(reply.items.iter().map(|entry| judge(&entry.create, mask)).collect())
 }
 
-fn judge(raw: &Raw) -> Item {
+fn judge(raw: &Raw, mask: &Mask) -> Item {
     let error = raw.error.as_deref();
     let kind = error.and_then(|error| error.kind.as_deref()).unwrap_or_default();
     let fate = match raw.status {
@@ -92,8 +94,7 @@ fn judge(raw: &Raw) -> Item {
         }
         _ => Fate::Refused,
     };
-    let reason = format!("{}: {}", raw.status, reason(error));
-    Item { fate, reason: reason.chars().take(REASON_LIMIT).collect() }
+    Item { fate, reason: mask.tell(format!("{}: {}", raw.status, reason(error)).as_bytes()) }
 }
 
 /// Type and reason of an error, and of what caused it.
@@ -136,12 +137,18 @@ pub(super) fn product(answer: &Answer) -> Result<Product, String> {
     let version = version.ok_or_else(|| format!("it is no search cluster: {}", answer.excerpt()))?;
     let distribution = whole.get("version").and_then(|version| version.get("distribution"));
     let is_opensearch = distribution.and_then(Value::as_str) == Some("opensearch");
-    Ok(Product { is_opensearch, version: version.chars().take(40).collect() })
+    Ok(Product { is_opensearch, version: answer.mask.tell(version.as_bytes()).chars().take(40).collect() })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, read};
+    use super::{Fate, Item};
+    use crate::http::{Answer, Mask};
+    use crate::secret::Secret;
+
+    fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
+        super::read(&Answer { body: body.to_vec(), ..Answer::default() }, count)
+    }
 
     fn fate(status: u16, kind: &str, reason: &str) -> Fate {
         let body = format!(
@@ -162,6 +169,19 @@ mod tests {
         assert_eq!(fate(400, "invalid_index_name_exception", "x"), Fate::Refused);
         assert_eq!(fate(403, "security_exception", "no rights"), Fate::Refused);
         assert_eq!(fate(404, "index_not_found_exception", "x"), Fate::Refused);
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_is_not_told() {
+        for body in [
+            r#"{"items":[{"create":{"status":400,"error":{"type":"x","reason":"you sent hunter\/2"}}}]}"#,
+            r#"{"items":[{"create":{"status":"hunter\/2"}}]}"#,
+        ] {
+            let mask = Mask::new([Secret::new(b"hunter/2".to_vec())]);
+            let answer = Answer { body: body.as_bytes().to_vec(), mask, ..Answer::default() };
+            let told = super::read(&answer, 1).map_or_else(|why| why, |items| items[0].reason.clone());
+            assert!(told.contains("***") && !told.contains("hunter"), "{told}");
+        }
     }
 
     #[test]

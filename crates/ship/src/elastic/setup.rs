@@ -37,7 +37,7 @@ impl SetUp {
     /// # Errors
     /// In words.
     pub fn plan(settings: &ElasticSettings, days: u32) -> Result<SetUp, String> {
-        let mut client = settings.http.client().map_err(|error| error.to_string())?;
+        let mut client = settings.http.client(None).map_err(|error| error.to_string())?;
         let mut get = |path: String| {
             client.ask(settings.http.request("GET", path, "", Vec::new())).map_err(|error| error.to_string())
         };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a receiver said, and how it is told to people.
 
+use super::mask::Mask;
 use crate::sink::SendError;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Answer {
     pub(crate) cut: bool,
     /// Whether the connection cannot be used again.
     pub(crate) closes: bool,
+    /// What must not be told of it: words of the receiver get into messages by way of this.
+    pub(crate) mask: Mask,
 }
 
 impl Answer {
@@ -44,14 +47,18 @@ impl Answer {
 
     /// The beginning of the body, for messages.
     pub(crate) fn excerpt(&self) -> String {
-        let text = String::from_utf8_lossy(self.body.get(..300).unwrap_or(&self.body));
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_string()
+        self.mask.tell(&self.body)
     }
 
     /// Status, and what else helps, for messages.
     pub(crate) fn told(&self) -> String {
         match (&self.location, self.excerpt()) {
-            (Some(place), _) => format!("{} (to {place}; redirects are not followed)", self.status),
+            (Some(place), _) => {
+                // Behind the path stands what nobody needs to mend the URL, such as a token.
+                let place = place.split(['?', '#']).next().unwrap_or_default();
+                let place = self.mask.tell(place.as_bytes());
+                format!("{} (to {place}; redirects are not followed)", self.status)
+            }
             (None, text) if text.is_empty() => self.status.to_string(),
             (None, text) => format!("{}: {text}", self.status),
         }

@@ -3,16 +3,15 @@
 
 use super::protobuf::{Reader, Value};
 use super::refusal;
+use crate::http::{Answer, Mask};
 use crate::sink::Rejected;
-
-/// Longest reason that is kept.
-const REASON_LIMIT: usize = 500;
 
 /// What an `ExportLogsServiceResponse` says of records that were refused. Receivers that answer with
 /// JSON, against the specification, are understood, too.
-pub(crate) fn rejected(body: &[u8]) -> Result<Option<Rejected>, String> {
+pub(crate) fn rejected(answer: &Answer) -> Result<Option<Rejected>, String> {
+    let (body, mask) = (answer.whole()?, &answer.mask);
     if body.trim_ascii_start().starts_with(b"{") {
-        return rejected_in_json(body);
+        return rejected_in_json(body, mask);
     }
     let (mut count, mut reason) = (0, String::new());
     let mut reader = Reader::new(body);
@@ -22,7 +21,7 @@ pub(crate) fn rejected(body: &[u8]) -> Result<Option<Rejected>, String> {
         while let Some(field) = partial.next()? {
             match field {
                 (1, Value::Number(number)) => count = positive(number as i64),
-                (2, Value::Bytes(text)) => reason = cut(text),
+                (2, Value::Bytes(text)) => reason = mask.tell(text),
                 _ => {}
             }
         }
@@ -30,7 +29,7 @@ pub(crate) fn rejected(body: &[u8]) -> Result<Option<Rejected>, String> {
     Ok(refusal(count, &reason))
 }
 
-fn rejected_in_json(body: &[u8]) -> Result<Option<Rejected>, String> {
+fn rejected_in_json(body: &[u8], mask: &Mask) -> Result<Option<Rejected>, String> {
     let whole: serde_json::Value = serde_json::from_slice(body)
         .map_err(|error| format!("its answer is neither protobuf nor JSON: {error}"))?;
     let Some(partial) = whole.get("partialSuccess") else { return Ok(None) };
@@ -38,7 +37,7 @@ fn rejected_in_json(body: &[u8]) -> Result<Option<Rejected>, String> {
     let count = partial.get("rejectedLogRecords");
     let count = count.and_then(|count| count.as_i64().or_else(|| count.as_str()?.parse().ok()));
     let reason = partial.get("errorMessage").and_then(serde_json::Value::as_str).unwrap_or_default();
-    Ok(refusal(positive(count.unwrap_or_default()), &cut(reason.as_bytes())))
+    Ok(refusal(positive(count.unwrap_or_default()), &mask.tell(reason.as_bytes())))
 }
 
 fn positive(count: i64) -> u64 {
@@ -46,25 +45,27 @@ fn positive(count: i64) -> u64 {
 }
 
 /// The message of a `google.rpc.Status`, or the text itself.
-pub(super) fn reason(body: &[u8]) -> String {
-    let mut reader = Reader::new(body);
+pub(super) fn reason(answer: &Answer) -> String {
+    let mut reader = Reader::new(&answer.body);
     loop {
         match reader.next() {
-            Ok(Some((2, Value::Bytes(text)))) => return cut(text),
+            Ok(Some((2, Value::Bytes(text)))) => return answer.mask.tell(text),
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return cut(body),
+            Ok(None) | Err(_) => return answer.excerpt(),
         }
     }
-}
-
-fn cut(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(REASON_LIMIT).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{reason, rejected};
+    use crate::http::{Answer, Mask};
     use crate::otlp::protobuf::Writer;
+    use crate::secret::Secret;
+
+    fn said(body: &[u8]) -> Answer {
+        Answer { body: body.to_vec(), ..Answer::default() }
+    }
 
     #[test]
     fn an_answer_says_how_many_were_refused() {
@@ -74,18 +75,30 @@ mod tests {
                 partial.varint(1, count as u64);
                 partial.text(2, text);
             });
-            rejected(&writer.finish()).unwrap().map(|rejected| (rejected.count, rejected.reason))
+            rejected(&said(&writer.finish())).unwrap().map(|rejected| (rejected.count, rejected.reason))
         };
-        assert_eq!(rejected(b""), Ok(None));
+        assert_eq!(rejected(&said(b"")), Ok(None));
         assert_eq!(answer(0, "a warning"), None);
         assert_eq!(answer(-3, "nonsense"), None);
         assert_eq!(answer(3, "too old"), Some((3, "too old".to_string())));
         assert_eq!(answer(3, "").unwrap().1, "the receiver does not say why");
         let json = br#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"no"}}"#;
-        assert_eq!(rejected(json).unwrap().unwrap().count, 2);
-        assert_eq!(rejected(b"{}"), Ok(None));
-        assert!(rejected(b"<html>no collector</html>").is_err());
-        assert!(rejected(b"{").is_err());
+        assert_eq!(rejected(&said(json)).unwrap().unwrap().count, 2);
+        assert_eq!(rejected(&said(b"{}")), Ok(None));
+        assert!(rejected(&said(b"<html>no collector</html>")).is_err());
+        assert!(rejected(&said(b"{")).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_is_not_told() {
+        let mut writer = Writer::default();
+        writer.text(2, "you sent hunter2");
+        let mut answer = said(&writer.finish());
+        answer.mask = Mask::new([Secret::new(b"hunter2".to_vec())]);
+        assert_eq!(reason(&answer), "you sent ***");
+        answer.body =
+            br#"{"partialSuccess":{"rejectedLogRecords":1,"errorMessage":"hunter\u0032"}}"#.to_vec();
+        assert_eq!(rejected(&answer).unwrap().unwrap().reason, "***");
     }
 
     #[test]
@@ -93,8 +106,8 @@ mod tests {
         let mut writer = Writer::default();
         writer.varint(1, 3);
         writer.text(2, "no such tenant");
-        assert_eq!(reason(&writer.finish()), "no such tenant");
-        assert_eq!(reason(b"plain text"), "plain text");
-        assert_eq!(reason(b""), "");
+        assert_eq!(reason(&said(&writer.finish())), "no such tenant");
+        assert_eq!(reason(&said(b"plain text")), "plain text");
+        assert_eq!(reason(&said(b"")), "");
     }
 }

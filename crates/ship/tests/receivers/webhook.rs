@@ -206,6 +206,63 @@ fn requests_are_signed_and_carry_who_we_are() {
     assert_eq!(documents.iter().map(sequence).collect::<Vec<u64>>(), (1..=50).collect::<Vec<u64>>());
 }
 
+/// A receiver that answers with the headers of the request, as debugging servers do: in the body, and
+/// encoded in the place of a redirect.
+#[test]
+fn a_secret_that_a_receiver_sends_back_is_told_nowhere() {
+    const SECRETS: [&str; 6] =
+        ["TOP/SEC+RET=", "TOP%2FSEC%2BRET%3D", "cHVyc2Vy", "open sesame", "open%20sesame", "shared-key"];
+    let basic =
+        || HttpAuth::Basic { username: "purser".into(), password: Secret::new(b"TOP/SEC+RET=".to_vec()) };
+    let bearer = || HttpAuth::Bearer(Secret::new(b"TOP/SEC+RET=".to_vec()));
+    for status in ["500 Internal Server Error", "400 Bad Request", "422 Unprocessable Content", "302 Found"] {
+        for auth in [basic(), bearer()] {
+            let port = inbox::start(move |got| {
+                let said = format!(
+                    "{} {} TOP/SEC+RET= shared-key",
+                    got.headers["authorization"], got.headers["x-key"]
+                );
+                let encoded: String = said
+                    .bytes()
+                    .map(|byte| match byte {
+                        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+                        _ => format!("%{byte:02X}"),
+                    })
+                    .collect();
+                let place = format!("location: http://elsewhere/{encoded}/here?{encoded}\r\n");
+                Reply::Say(status, place.leak(), format!("you sent {said}, {encoded}").into_bytes())
+            });
+            let dir = tempfile::tempdir().unwrap();
+            fill(dir.path(), 1, |_| 0);
+            let mut http = http(port);
+            http.auth = auth;
+            http.secret_headers = vec![("x-key".to_string(), Secret::new(b"open sesame".to_vec()))];
+            let signing = Signing {
+                secret: Secret::new(b"shared-key".to_vec()),
+                header: "x-sign".to_string(),
+                timestamp_header: "x-time".to_string(),
+                clock: || 1,
+            };
+            let form = WebhookForm::Lines(WebhookMethod::Post);
+            let settings = WebhookSettings { http, form, poison_statuses: vec![422], signing: Some(signing) };
+            let target = Target::Webhook(Box::new(settings));
+            let mut steps = Vec::new();
+            harness::probe(&target, dir.path(), &mut steps);
+            let mut told = format!("{:?}", steps.last().unwrap().outcome.as_ref().unwrap_err());
+            let (mut line, shared) = line(dir.path(), &target, 1, 1, Schema::Ecs);
+            if status.starts_with("422") {
+                finish(&mut line, &shared, 1, |_| ());
+                told += &std::fs::read_to_string(dir.path().join("sinks/test/dead.jsonl")).unwrap();
+            } else {
+                told += &trouble(&mut line, &shared).1;
+            }
+            assert!(told.matches("***").count() >= 2, "{told}");
+            assert_eq!(told.contains("http://elsewhere/"), status.starts_with("302"), "{told}");
+            assert!(SECRETS.iter().all(|secret| !told.contains(secret)), "{told}");
+        }
+    }
+}
+
 /// Entries of each stream: time and line.
 type Streams = BTreeMap<String, Vec<(u64, String)>>;
 
