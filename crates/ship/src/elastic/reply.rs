@@ -15,9 +15,17 @@ const DOCUMENT_ERRORS: [&str; 7] = [
     "parsing_exception",
     "strict_dynamic_mapping_exception",
 ];
-/// Words of an illegal argument that lies in the cluster's set-up instead.
-const SET_UP_WORDS: [&str; 5] =
-    ["alias", "data stream", "maximum normal shards", "op_type", "pipeline with id"];
+/// How an illegal argument begins that lies in the cluster's set-up instead. What a container chose
+/// can stand further behind, as the name of a field or a value, and must not look like one of these.
+const SET_UPS: [&str; 7] = [
+    "Alias [",
+    "Validation Failed: 1: this action would add [",
+    "alias [",
+    "cannot create index with name [",
+    "no write index is defined for alias [",
+    "only write ops with an op_type of create are allowed in data streams",
+    "pipeline with id [",
+];
 
 /// What becomes of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,24 +85,33 @@ pub(crate) fn read(answer: &Answer, count: usize) -> Result<Vec<Item>, String> {
     if reply.items.len() != count {
         return Err(format!("its answer speaks of {} documents, and {count} were sent", reply.items.len()));
     }
-    Ok(reply.items.iter().map(|entry| judge(&entry.create, mask)).collect())
+    // Documents of one request go the same way: where one is taken, the set-up is not what is wrong.
+    let one_is_taken = reply.items.iter().any(|entry| is_safe(entry.create.status));
+    Ok(reply.items.iter().map(|entry| judge(&entry.create, one_is_taken, mask)).collect())
 }
 
-fn judge(raw: &Raw, mask: &Mask) -> Item {
+fn is_safe(status: u16) -> bool {
+    matches!(status, 200..=299 | 409)
+}
+
+fn judge(raw: &Raw, one_is_taken: bool, mask: &Mask) -> Item {
     let error = raw.error.as_deref();
     let kind = error.and_then(|error| error.kind.as_deref()).unwrap_or_default();
     let fate = match raw.status {
-        200..=299 | 409 => return Item { fate: Fate::Safe, reason: String::new() },
+        status if is_safe(status) => return Item { fate: Fate::Safe, reason: String::new() },
         429 | 500..=599 => Fate::Later,
-        400 if DOCUMENT_ERRORS.contains(&kind) => {
-            let reason = reason(error);
-            let set_up =
-                kind == "illegal_argument_exception" && SET_UP_WORDS.iter().any(|word| reason.contains(word));
-            if set_up { Fate::Refused } else { Fate::Poison }
+        400 if kind == "illegal_argument_exception" && !one_is_taken && error.is_some_and(is_set_up) => {
+            Fate::Refused
         }
+        400 if DOCUMENT_ERRORS.contains(&kind) => Fate::Poison,
         _ => Fate::Refused,
     };
     Item { fate, reason: mask.tell(format!("{}: {}", raw.status, reason(error)).as_bytes()) }
+}
+
+fn is_set_up(error: &Failure) -> bool {
+    let reason = error.reason.as_deref().unwrap_or_default();
+    SET_UPS.iter().any(|begin| reason.starts_with(begin))
 }
 
 /// Type and reason of an error, and of what caused it.
@@ -165,7 +182,14 @@ mod tests {
         assert_eq!(fate(503, "unavailable_shards_exception", ""), Fate::Later);
         assert_eq!(fate(400, "mapper_parsing_exception", "failed to parse"), Fate::Poison);
         assert_eq!(fate(400, "illegal_argument_exception", "Limit of total fields [1000]"), Fate::Poison);
-        assert_eq!(fate(400, "illegal_argument_exception", "no write index for alias [x]"), Fate::Refused);
+        for set_up in [
+            "no write index is defined for alias [x]. The write index may be explicitly disabled",
+            "pipeline with id [x] does not exist",
+            "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] \
+             maximum normal shards open;",
+        ] {
+            assert_eq!(fate(400, "illegal_argument_exception", set_up), Fate::Refused, "{set_up}");
+        }
         assert_eq!(fate(400, "invalid_index_name_exception", "x"), Fate::Refused);
         assert_eq!(fate(403, "security_exception", "no rights"), Fate::Refused);
         assert_eq!(fate(404, "index_not_found_exception", "x"), Fate::Refused);
@@ -182,6 +206,27 @@ mod tests {
             let told = super::read(&answer, 1).map_or_else(|why| why, |items| items[0].reason.clone());
             assert!(told.contains("***") && !told.contains("hunter"), "{told}");
         }
+    }
+
+    /// Otherwise one container could hold up all events for ever.
+    #[test]
+    fn what_a_container_wrote_does_not_look_like_the_set_up() {
+        for reason in [
+            "Document contains at least one immense term in field='alias' (whose UTF8 encoding is longer",
+            "mapper [data stream.pipeline with id [x]] cannot be changed from type [keyword] to [long]",
+        ] {
+            assert_eq!(fate(400, "illegal_argument_exception", reason), Fate::Poison, "{reason}");
+        }
+        let error = r#"{"type":"illegal_argument_exception","reason":"pipeline with id [x] does not exist"}"#;
+        let body = |first: u16| {
+            format!(
+                r#"{{"items":[{{"create":{{"status":{first},"error":{error}}}}},{{"create":{{"status":400,"error":{error}}}}}]}}"#
+            )
+        };
+        let fates =
+            |first| read(body(first).as_bytes(), 2).unwrap().iter().map(|item| item.fate).collect::<Vec<_>>();
+        assert_eq!(fates(201), [Fate::Safe, Fate::Poison]);
+        assert_eq!(fates(400), [Fate::Refused, Fate::Refused]);
     }
 
     #[test]

@@ -204,6 +204,22 @@ fn a_probe_of_syslog_sends_its_canary() {
 }
 
 #[test]
+fn a_node_in_whose_place_something_else_answers_is_left_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 100, |_| 0);
+    let (wrong, _) = bulk(|_| Deed::Say("200 OK"));
+    let (right, numbers) = bulk(|_| Deed::Take);
+    let [wrong, right] = [wrong, right].map(|port| format!("http://127.0.0.1:{port}"));
+    let target = cluster(&[&wrong, &right], TlsSettings::default());
+    let (mut line, status) = line(dir.path(), &target, 100, 500, Schema::Ecs);
+    let (state, error) = trouble(&mut line, &status);
+    assert!(state == State::Retrying && error.contains("not one to _bulk"), "{error}");
+    let last = finish(&mut line, &status, 100, |_| {});
+    assert_eq!((last.acked, last.retried), (100, 1));
+    assert_eq!(*numbers.lock().unwrap(), once_each(100));
+}
+
+#[test]
 fn a_cluster_that_says_too_much_is_asked_for_less_and_stores_everything_once() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), EVENTS, |_| 0);
