@@ -108,7 +108,7 @@ mod tests {
             input.push(*byte);
             assert_eq!(hear(&mut input), Ok(vec![]));
         }
-        input.extend_from_slice(b"\x022A\0\0\0\02A");
+        input.extend_from_slice(b"\x022A\0\0\0\x002A");
         assert_eq!(hear(&mut input), Ok(vec![258, 0]));
         assert_eq!(input, b"2A");
         input.extend_from_slice(b"\0\0\0\0x");
