@@ -79,6 +79,8 @@ pub struct Agent {
     pub store: PathBuf,
     /// Arguments that have it read its configuration again, and fail when that is wrong.
     pub reload: Vec<String>,
+    /// Arguments that wait before a start, when those before it failed.
+    pub starting: Vec<String>,
     /// Arguments that prepare it for its end.
     pub stopping: Vec<String>,
     /// Arguments that clean up after its end.
@@ -182,6 +184,7 @@ pub(crate) mod tests {
             kind: Kind::Agent(Agent {
                 store: "/var/lib/purser".into(),
                 reload: words("reload --config /etc/purser/purser.toml"),
+                starting: words("init-hook starting --service purser"),
                 stopping: words("init-hook stopping --service purser"),
                 stopped: words("init-hook stopped --service purser"),
                 for_good: "--for-good".to_string(),

@@ -139,6 +139,23 @@ impl Manager {
         Ok(state)
     }
 
+    /// What the service's own processes have said to the journal since a time in seconds of the Unix
+    /// epoch, or why systemd could not start them. `None` when there is no journal, or nothing in it.
+    pub fn said(&self, since_secs: u64) -> Option<String> {
+        if self.place.init != Init::Systemd || !self.place.root.is_host() {
+            return None;
+        }
+        // What was said just now is on its way. Not to wait for it costs the last line at most.
+        self.output(&mut words("journalctl", &["--sync"])).ok();
+        let field = if self.place.user_units.is_some() { "_SYSTEMD_USER_UNIT" } else { "_SYSTEMD_UNIT" };
+        let (since, unit) = (format!("--since=@{since_secs}"), format!("{field}={}", self.place.unit()));
+        let mut command =
+            words("journalctl", &["--quiet", "--no-pager", "--output=cat", "--lines=20", &since, &unit]);
+        let output = self.output(&mut command).ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        state::failed_step(&said).or_else(|| (!said.trim().is_empty()).then_some(said))
+    }
+
     /// What systemd is about to do to the service: whether this is its end or one half of a restart.
     ///
     /// # Errors

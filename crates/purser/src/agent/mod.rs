@@ -11,10 +11,11 @@ mod place;
 mod rights;
 mod ship;
 mod start;
+pub(crate) mod tries;
 mod wake;
 mod watch;
 
-pub(crate) use pins::{is_loaded, unload};
+pub(crate) use pins::{all_pins, is_loaded, unload};
 pub(crate) use rights::hide;
 pub(crate) use start::{Options, start};
 pub(crate) use wake::Wake;

@@ -46,6 +46,14 @@ pub(crate) fn is_loaded(store: &Path) -> bool {
     pins_of(store).is_ok_and(|pins| pins.exists())
 }
 
+/// The pins of all stores of this host.
+pub(crate) fn all_pins() -> Vec<PathBuf> {
+    let entries = fs::read_dir(BPFFS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"purser-"));
+    entries.filter(ours).collect()
+}
+
 /// Unloads what an agent that is gone left in the kernel: where that was, or `None` when there was
 /// nothing.
 pub(crate) fn unload(store: &Path) -> anyhow::Result<Option<PathBuf>> {

@@ -167,6 +167,10 @@ impl Agent {
         self.notices = self.find_notices(recovery);
         self.greet();
         self.notify.ready(&self.scope_words());
+        if let Some(service) = &self.options.service {
+            // Where it cannot be written the next start waits longer than it need.
+            super::tries::note_ready(service).unwrap_or_default();
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! `purser install`: the agent, or any program, as a service of the host's init system.
 
 use super::place;
-use super::service::{DEFAULT, Which, is_open_to_others};
+use super::service::{DEFAULT, KNOWN_STORE, Which, is_open_to_others};
 use super::{Usage, output, say};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -139,6 +139,10 @@ fn agent(args: &Args) -> anyhow::Result<Definition> {
             facts.push((name.to_string(), text));
         }
     }
+    if store_option.is_none() {
+        let text = store.to_str().with_context(|| format!("{} is not UTF-8", store.display()))?;
+        facts.push((KNOWN_STORE.to_string(), text.to_string()));
+    }
     let name = name(args)?;
     let words =
         |first: &[&str]| first.iter().map(|word| word.to_string()).chain(flags.clone()).collect::<Vec<_>>();
@@ -152,6 +156,7 @@ fn agent(args: &Args) -> anyhow::Result<Definition> {
         kind: Kind::Agent(Agent {
             store,
             reload: words(&["reload"]),
+            starting: words(&["init-hook", "starting", "--service", name.as_str()]),
             stopping: words(&["init-hook", "stopping", "--service", name.as_str()]),
             stopped: words(&["init-hook", "stopped", "--service", name.as_str()]),
             for_good: "--for-good".to_string(),

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which service a command is about, and where its agent keeps its store.
 
-use super::{Usage, place, say};
+use super::place::{self, Found};
+use super::{Usage, say};
 use crate::exit::Exit;
 use anyhow::Context;
 use service::{Init, Installed, Manager, Name, Place, Root, ServiceError};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The agent's own service, unless it is called otherwise.
 pub(crate) const DEFAULT: &str = "purser";
@@ -84,23 +86,54 @@ impl Which {
     }
 }
 
-/// The store of an installed agent, by its own configuration as that is now.
-pub(crate) fn store_of(installed: &Installed) -> anyhow::Result<PathBuf> {
-    let path = |name: &str| installed.fact(name).map(PathBuf::from);
-    Ok(place::Place { config: path("config"), store: path("store") }.store()?)
+/// The fact that has the store which the configuration named when the service was installed.
+pub(super) const KNOWN_STORE: &str = "store-by-config";
+
+/// The store that the configuration of the service `name` named when that was installed.
+pub(super) fn known_store(name: &str) -> Option<String> {
+    let (installed, _) = Which::named(name).installed().ok()?;
+    installed.fact(KNOWN_STORE).map(str::to_string)
 }
 
-/// What to look at when the init system could not start something.
-pub(crate) fn tell_failure(manager: &Manager, error: ServiceError) -> anyhow::Error {
+/// The configuration and store that an installed agent is started with.
+pub(super) fn place_of(installed: &Installed) -> place::Place {
+    let path = |name: &str| installed.fact(name).map(PathBuf::from);
+    place::Place { config: path("config"), store: path("store") }
+}
+
+/// The store of an installed agent, by its own configuration as that is now.
+pub(crate) fn store_of(installed: &Installed) -> Found {
+    place_of(installed).found(installed.fact(KNOWN_STORE))
+}
+
+/// Why the init system could not `verb` a service, and where there is more. A program that was to start
+/// at `since` has said it best itself; systemd only knows that it ended.
+pub(crate) fn tell_failure(
+    manager: &Manager,
+    verb: &str,
+    since: Option<SystemTime>,
+    error: &ServiceError,
+) -> anyhow::Error {
     let place = manager.place();
-    let error = anyhow::Error::from(error);
-    match place.init {
+    let more = match place.init {
         Init::Systemd => {
             let user = if place.user_units.is_some() { "--user " } else { "" };
-            error.context(format!("service {}; see journalctl {user}-n 20 -u {}", place.name, place.unit()))
+            format!("journalctl {user}-n 20 -u {}", place.name)
         }
-        Init::OpenRc | Init::SysV => error.context(format!("service {0}; see /var/log/{0}.log", place.name)),
-    }
+        Init::OpenRc | Init::SysV => format!("/var/log/{}.log", place.name),
+    };
+    let words = since.and_then(|since| last_words(manager, since)).unwrap_or_else(|| error.to_string());
+    anyhow::anyhow!("service {} does not {verb}: {words}; more: {more}", place.name)
+}
+
+/// Why a start since then failed, in the words of the program or of systemd about its own failure.
+pub(super) fn last_words(manager: &Manager, since: SystemTime) -> Option<String> {
+    let since_secs = since.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let said = manager.said(since_secs)?;
+    // Hints stand behind the error, indented.
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect();
+    let ours = lines.iter().rev().find_map(|line| line.strip_prefix("purser: "));
+    ours.or(lines.last().copied()).map(str::to_string)
 }
 
 /// A service that is not installed has an exit code of its own.
@@ -115,7 +148,10 @@ pub(crate) fn act(
     done: &str,
 ) -> anyhow::Result<Exit> {
     let (_, manager) = which.installed()?;
-    verb(&manager).map_err(|error| tell_failure(&manager, error))?;
+    // Who asks for a start does so after what came to nothing before.
+    manager.forget()?;
+    let since = SystemTime::now();
+    verb(&manager).map_err(|error| tell_failure(&manager, "start", Some(since), &error))?;
     say(&format!("purser: service {} {done}", which.service));
     Ok(Exit::Success)
 }

@@ -2,7 +2,7 @@
 //! `purser status`: how a service is, from its init system and from the agent itself.
 
 use super::output::{self, Format};
-use super::service::{Which, store_of};
+use super::service::{Which, last_words, store_of};
 use crate::agent;
 use crate::control::{Request, SinkState, Status, ask};
 use crate::exit::Exit;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use service::{Active, Installed, Manager, State};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Show how a service is.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,9 @@ Examples:
 Exit codes, those of the Linux Standard Base: 0 running, 3 stopped, 4 unknown;
 1 failed to find out, 2 wrong command line or configuration";
 
+/// Longer than the longest wait between two tries to start the agent.
+const RECENTLY: Duration = Duration::from_secs(60);
+
 /// Everything that is known.
 struct Report {
     installed: Installed,
@@ -41,7 +45,7 @@ struct Report {
     store: Option<PathBuf>,
     agent: Option<Status>,
     sinks: Vec<SinkState>,
-    /// Why the agent gave no answer although it runs.
+    /// Why the agent gave no answer although it runs, or would not start again.
     silence: Option<String>,
 }
 
@@ -69,10 +73,9 @@ fn look(installed: Installed, manager: Manager) -> anyhow::Result<Report> {
     let (mut store, mut agent, mut silence) = (None, None, None);
     let mut sinks = Vec::new();
     if installed.is_agent {
-        match store_of(&installed) {
-            Ok(directory) => store = Some(directory),
-            Err(error) => silence = Some(format!("{error:#}")),
-        }
+        let found = store_of(&installed);
+        store = Some(found.store);
+        silence = found.trouble.map(|trouble| trouble.to_string());
     }
     if let Some(store) = &store
         && state.active == Active::Running
@@ -86,6 +89,15 @@ fn look(installed: Installed, manager: Manager) -> anyhow::Result<Report> {
             Err(error) => silence = Some(error.to_string()),
         }
     }
+    // Between two tries systemd knows nothing any more of how the last one ended.
+    let since = match state.active {
+        Active::Starting if state.restarts.is_some_and(|restarts| restarts > 0) => {
+            Some(SystemTime::now() - RECENTLY)
+        }
+        Active::Failed if state.is_given_up => Some(UNIX_EPOCH),
+        _ => None,
+    };
+    silence = silence.or_else(|| last_words(&manager, since?));
     Ok(Report { installed, manager, state, store, agent, sinks, silence })
 }
 
@@ -140,6 +152,11 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
         lines.extend(agent.notices.iter().map(|notice| ("notice", notice.to_string())));
     }
     lines.extend(report.sinks.iter().map(|sink| ("sink", sink_line(sink))));
+    if report.state.is_given_up {
+        let text =
+            "it failed too often before the program ran: mend what the last error says, then purser start";
+        lines.push(("notice", text.to_string()));
+    }
     if report.is_left_loaded() {
         let text = "the kernel side records without an agent: carry on with purser start, or end it with \
                     purser stop --unload";
@@ -183,6 +200,7 @@ fn document(report: &Report) -> Value {
         "last_error_secs": error.as_ref().and_then(|(_, secs)| *secs),
         "store": report.store,
         "events": agent.map(|agent| agent.events),
+        "given_up": report.state.is_given_up,
         "left_loaded": report.is_left_loaded(),
         "recording": agent.map(|agent| agent.recording),
         "version": agent.map(|agent| agent.version.as_str()),

@@ -3,9 +3,9 @@
 //! which would start it again otherwise.
 
 use super::keep;
-use super::place::Place;
-use super::service::{self, DEFAULT, Which, store_of, tell_failure};
-use super::{Usage, output};
+use super::place::{Found, Place};
+use super::service::{self, DEFAULT, Which, known_store, store_of, tell_failure};
+use super::{Usage, output, say};
 use crate::agent;
 use crate::control::{ControlError, Request, ask};
 use crate::exit::Exit;
@@ -63,7 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         let which = Which { user_service: args.user_service, init: args.init, ..Which::named(name) };
         return stop_service(&which, args.keep);
     }
-    let store = args.place.store()?;
+    let store = store(&args.place);
     if let Some(name) = service_of(&store) {
         return stop_service(&Which::named(&name), args.keep);
     }
@@ -71,6 +71,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Err(error) if is_no_agent(&error) => without_agent(store, args.unload, error),
         result => result,
     }
+}
+
+/// A wrong configuration is told, and keeps nobody from ending what records.
+fn store(place: &Place) -> PathBuf {
+    // Another configuration than the usual one may be another agent's.
+    let known = if place.config.is_none() { known_store(DEFAULT) } else { None };
+    let Found { store, trouble } = place.found(known.as_deref());
+    if let Some(trouble) = trouble {
+        say(&format!(
+            "purser: {trouble}; taking {} for the store, name another one with --store DIR",
+            store.display()
+        ));
+    }
+    store
 }
 
 /// Comes back when the agent is gone, so that the next one can start.
@@ -109,7 +123,7 @@ fn service_of(store: &Path) -> Option<String> {
         Ok(reply) => reply.status?.service,
         Err(ControlError::NoAgent { .. }) => {
             let (installed, manager) = Which::named(DEFAULT).installed().ok()?;
-            let here = installed.is_agent && store_of(&installed).is_ok_and(|of| of == store);
+            let here = installed.is_agent && store_of(&installed).store == store;
             let tries = || manager.state().is_ok_and(|state| state.active == Active::Starting);
             (here && tries()).then(|| DEFAULT.to_string())
         }
@@ -124,7 +138,7 @@ fn stop_service(which: &Which, keep: bool) -> anyhow::Result<Exit> {
         return Err(Usage(format!("service {name} is not the agent: it has no kernel side to keep")).into());
     }
     let kept = keep.then(|| keep::keep(name)).transpose()?;
-    Manager::stop(&manager).map_err(|error| tell_failure(&manager, error))?;
+    Manager::stop(&manager).map_err(|error| tell_failure(&manager, "stop", None, &error))?;
     drop(kept);
     let mut out = output::stdout();
     if keep {
@@ -134,8 +148,8 @@ fn stop_service(which: &Which, keep: bool) -> anyhow::Result<Exit> {
     }
     writeln!(out, "service {name} is stopped")?;
     // Between two tries to start the agent there is none that could have unloaded its kernel side.
+    let store = store_of(&installed).store;
     if installed.is_agent
-        && let Ok(store) = store_of(&installed)
         && agent::is_loaded(&store)
         && let Some(pins) = agent::unload(&store)?
     {

@@ -3,6 +3,7 @@
 
 use super::install::tell_steps;
 use super::output;
+use super::place::Found;
 use super::service::{Which, store_of, tell_failure};
 use crate::agent;
 use crate::exit::Exit;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     tell_steps(&mut out, "did: ", &plan.steps)?;
     if !args.which.is_image() {
         manager.forget()?;
+        agent::tries::forget(manager.place().name.as_str());
         unload(&installed, &mut out)?;
     }
     writeln!(out, "service {} is removed", manager.place().name)?;
@@ -66,7 +68,7 @@ fn stop(manager: &Manager) -> anyhow::Result<()> {
     if manager.state()?.active == Active::Stopped {
         return Ok(());
     }
-    manager.stop().map_err(|error| tell_failure(manager, error))
+    manager.stop().map_err(|error| tell_failure(manager, "stop", None, &error))
 }
 
 /// What an agent that died earlier may have left in the kernel.
@@ -74,12 +76,21 @@ fn unload(installed: &Installed, out: &mut impl Write) -> anyhow::Result<()> {
     if !installed.is_agent {
         return Ok(());
     }
-    // Without a readable configuration it is not known where that would be.
-    let Ok(store) = store_of(installed) else { return Ok(()) };
+    let Found { store, trouble } = store_of(installed);
     if agent::is_loaded(&store)
         && let Some(pins) = agent::unload(&store)?
     {
         writeln!(out, "did: unload the kernel side from {}", pins.display())?;
+        return Ok(());
+    }
+    // With a wrong configuration the store was a guess, and what is left may be of this service.
+    let left = if trouble.is_some() { agent::all_pins() } else { Vec::new() };
+    for pins in left {
+        writeln!(
+            out,
+            "left: {}, the kernel side of an agent; if it is this one's: purser stop --unload --store DIR",
+            pins.display()
+        )?;
     }
     Ok(())
 }
@@ -90,8 +101,8 @@ fn kept(installed: &Installed, manager: &Manager) -> Vec<String> {
     if installed.is_agent {
         let config = installed.fact("config").unwrap_or("/etc/purser/purser.toml");
         kept.extend(std::path::Path::new(config).exists().then(|| format!("the configuration {config}")));
-        let store = store_of(installed).ok().filter(|store| store.exists());
-        kept.extend(store.map(|store| format!("the store {}", store.display())));
+        let store = store_of(installed).store;
+        kept.extend(store.exists().then(|| format!("the store {}", store.display())));
     }
     let drop_ins = manager.place().drop_ins().filter(|path| path.exists());
     kept.extend(drop_ins.map(|path| format!("your changes in {}", path.display())));

@@ -4,6 +4,7 @@
 
 mod swap;
 
+use super::place::Found;
 use super::service::{Which, store_of, tell_failure};
 use super::{Usage, say};
 use crate::agent;
@@ -58,7 +59,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     if !installed.is_agent {
         return Err(Usage(format!("service {} is not the agent", args.which.service)).into());
     }
-    let store = store_of(&installed)?;
+    let Found { store, trouble } = store_of(&installed);
+    if let Some(trouble) = trouble {
+        return Err(trouble.into());
+    }
     let version = version_of(&args.file)?;
     let Some(swap) = Swap::prepare(&args.file, &installed.program)? else {
         say(&format!("purser: {} is this file already, nothing changed", installed.program.display()));
@@ -75,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         ));
         return Ok(Exit::Success);
     }
-    let told = manager.begin_restart().map_err(|error| tell_failure(&manager, error));
+    let told = manager.begin_restart().map_err(|error| tell_failure(&manager, "restart", None, &error));
     match told.and_then(|()| wait_healthy(&manager, &store, before.as_ref())) {
         Ok(status) => {
             say(&format!(
@@ -92,7 +96,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 fn go_back(failure: &anyhow::Error, old: swap::Old, manager: &Manager, store: &Path) -> anyhow::Result<Exit> {
     say(&format!("purser: the new program is not healthy: {failure:#}; going back"));
     old.put_back()?;
-    let told = manager.begin_restart().map_err(|error| tell_failure(manager, error));
+    let told = manager.begin_restart().map_err(|error| tell_failure(manager, "restart", None, &error));
     let status = told.and_then(|()| wait_healthy(manager, store, None)).context(
         "the old program is back in its place, but does not record either; the kernel side goes on recording",
     )?;

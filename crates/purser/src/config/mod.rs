@@ -36,7 +36,7 @@ pub use source::Source;
 use serde::{Deserialize, Serialize};
 use spots::Spots;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::de::{DeTable, Deserializer};
 
 /// Where the configuration is looked for when nobody names a file.
@@ -89,6 +89,20 @@ impl Config {
             }),
         }
     }
+
+    /// The store that a file names whatever else is wrong in it: what an agent recorded with an earlier
+    /// state of the file must be found, so that it can be ended. `None` when the file is not to be
+    /// trusted or does not say.
+    pub fn store_in_spite_of(path: Option<&Path>) -> Option<PathBuf> {
+        let text = open::read(path.unwrap_or(Path::new(DEFAULT_PATH))).ok()??;
+        named_store(&text)
+    }
+}
+
+fn named_store(text: &str) -> Option<PathBuf> {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let store = table.get_ref().get("agent")?.get_ref().get("store")?.get_ref().as_str()?;
+    Some(PathBuf::from(store)).filter(|store| store.is_absolute())
 }
 
 /// Reads and checks a configuration. `origin` names the text in errors.

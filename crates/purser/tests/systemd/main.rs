@@ -9,4 +9,6 @@ mod machine; // a systemd that boots, and commands inside
 #[cfg(test)]
 mod numbered; // numbered executions inside, and which of them are in the record
 #[cfg(test)]
-mod programs; // other programs as services, of systemd and of SysV scripts
+mod programs;
+#[cfg(test)]
+mod trouble; // the agent with what people do wrong: its configuration, directories that are missing // other programs as services, of systemd and of SysV scripts

@@ -6,7 +6,7 @@ mod sandbox;
 
 use crate::definition::{Agent, Definition, Kind};
 use crate::installed::header;
-use quote::{command, specifiers, word};
+use quote::{command, optional, specifiers, word};
 
 /// Runtimes that start containers: whoever records those is there before them, and until after them.
 const RUNTIMES: &str =
@@ -58,8 +58,20 @@ fn head(unit: &mut Unit, definition: &Definition) {
         Kind::Program => unit.set("After", "network.target"),
     }
     unit.set("ConditionFileIsExecutable", &specifiers(definition.program_text()));
-    unit.about("Never give up starting it again. This key has no effect in any other section.");
-    unit.set("StartLimitIntervalSec", "0");
+    match definition.kind {
+        Kind::Agent(_) => {
+            unit.about(
+                "Only starts that fail before the program runs get there: it keeps away from this limit",
+            );
+            unit.about("itself. These keys have no effect in any other section.");
+            unit.set("StartLimitIntervalSec", "20s");
+            unit.set("StartLimitBurst", "40");
+        }
+        Kind::Program => {
+            unit.about("Never give up starting it again. This key has no effect in any other section.");
+            unit.set("StartLimitIntervalSec", "0");
+        }
+    }
 }
 
 fn program_service(unit: &mut Unit, definition: &Definition) {
@@ -72,6 +84,8 @@ fn program_service(unit: &mut Unit, definition: &Definition) {
 fn agent_service(unit: &mut Unit, definition: &Definition, agent: &Agent) {
     unit.set("Type", "notify");
     unit.set("NotifyAccess", "main");
+    unit.about("Waits longer and longer after starts that came to nothing, and not after a crash.");
+    unit.set("ExecStartPre", &optional(&definition.words_for(&agent.starting)));
     common(unit, definition);
     unit.set("SyslogIdentifier", definition.name.as_str());
     unit.set("ExecReload", &command(&definition.words_for(&agent.reload)));

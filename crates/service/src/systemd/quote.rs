@@ -14,12 +14,21 @@ pub(super) fn word(text: &str) -> String {
 
 /// A command line. The colon has systemd take `$` as it is: there are no variables in it.
 pub(super) fn command(words: &[&str]) -> String {
+    prefixed(":", words)
+}
+
+/// A command line that may fail.
+pub(super) fn optional(words: &[&str]) -> String {
+    prefixed("-:", words)
+}
+
+fn prefixed(prefix: &str, words: &[&str]) -> String {
     let mut words = words.iter();
     let program = words.next().map(|program| quoted(program)).unwrap_or_default();
     let program = match program.strip_prefix('"') {
         // Prefixes stand within the quotes.
-        Some(rest) => format!("\":{rest}"),
-        None => format!(":{program}"),
+        Some(rest) => format!("\"{prefix}{rest}"),
+        None => format!("{prefix}{program}"),
     };
     words.fold(program, |line, word| format!("{line} {}", quoted(word)))
 }
@@ -47,7 +56,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{command, optional};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     /// What systemd.syntax(7) says about reading words back, written down a second time: quotes, the
@@ -118,5 +127,6 @@ mod tests {
             command(&["/opt/a b/x", ";", "it's", "\u{7}"]),
             "\":/opt/a b/x\" \";\" \"it's\" \"\\x07\""
         );
+        assert_eq!(optional(&["/opt/a b/x", "y"]), "\"-:/opt/a b/x\" y");
     }
 }
