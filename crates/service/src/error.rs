@@ -47,6 +47,15 @@ pub enum ServiceError {
         /// The file.
         path: PathBuf,
     },
+    /// Another unit of that name would not be used any more.
+    #[error(
+        "there is a unit {path} already, which this one would replace as long as it is installed; choose another \
+         name with --service, or do it all the same with --force", path = path.display()
+    )]
+    Shadows {
+        /// The other unit.
+        path: PathBuf,
+    },
     /// The file is ours and a person changed it.
     #[error(
         "{path} was edited after purser install had written it, so it is left alone; see the edits with: \

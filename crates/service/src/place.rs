@@ -9,6 +9,19 @@ use std::path::{Path, PathBuf};
 const SYSV_LINKS: [(u8, char, u8); 7] =
     [(0, 'K', 20), (1, 'K', 20), (2, 'S', 20), (3, 'S', 20), (4, 'S', 20), (5, 'S', 20), (6, 'K', 20)];
 
+/// Where units come from that no person wrote: packages, and generators as that for SysV scripts.
+const PACKAGED: &[&str] = &[
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+];
+/// The same for services of users.
+const PACKAGED_FOR_USERS: &[&str] =
+    &["/etc/systemd/user", "/run/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"];
+
 /// One service on one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -110,6 +123,18 @@ impl Place {
         let nested = self.root.join(Path::new("/etc/rc.d"));
         let above = if nested.join("rc3.d").is_dir() { nested } else { self.root.join(Path::new("/etc")) };
         above.join(format!("rc{level}.d"))
+    }
+
+    /// A unit of the same name from a package or a generator, which ours would be used in place of.
+    pub(crate) fn shadowed(&self) -> Option<PathBuf> {
+        let directories = match (self.init, &self.user_units) {
+            (Init::Systemd, None) => PACKAGED,
+            (Init::Systemd, Some(_)) => PACKAGED_FOR_USERS,
+            // Packages put their scripts where ours go.
+            (Init::OpenRc | Init::SysV, _) => &[],
+        };
+        let units = directories.iter().map(|dir| self.root.join(Path::new(dir)).join(self.unit()));
+        units.into_iter().find(|path| path.exists() || path.is_symlink())
     }
 
     /// The directory of changes that a person made with `systemctl edit`.

@@ -89,11 +89,15 @@ impl Plan {
     /// What is to be done so that `definition` is installed at `place`.
     ///
     /// # Errors
-    /// When a file is in the way that is not ours or was edited, and `force` is not given.
+    /// When a file is in the way that is not ours or was edited, or a package has a unit of that name, and
+    /// `force` is not given.
     pub fn install(definition: &Definition, place: &Place, force: bool) -> Result<Plan, ServiceError> {
         let text = Plan::text(definition, place)?;
         let path = place.file();
         let (found, before) = look(place)?;
+        if let Some(path) = place.shadowed().filter(|_| found == Standing::Absent && !force) {
+            return Err(ServiceError::Shadows { path });
+        }
         let mut steps = guard(place, found, &before, force)?;
         if before != text.as_bytes() {
             steps.push(Step::Write { path, text, mode: place.mode() });

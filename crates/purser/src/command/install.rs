@@ -8,10 +8,11 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::table::harmless;
 use anyhow::Context;
-use service::{Agent, Definition, Kind, Manager, Name, Place, Plan, Standing, Step};
+use service::{Active, Agent, Definition, Installed, Kind, Manager, Name, Place, Plan, Standing, Step};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Install the agent, or any program, as a service.
 #[derive(Debug, clap::Args)]
@@ -51,9 +52,14 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
+/// Options that a unit remembers as facts, by their names.
+const WORKING_DIRECTORY: &str = "working-directory";
+const DESCRIPTION: &str = "description";
+
 const HELP: &str = "\
 The service starts with the host; purser start starts it now. Doing it again changes nothing, or
-brings the file up to date. A file that was edited by hand is left alone unless --force is given.
+brings the file up to date; options that the agent was installed with are kept unless others are
+given. A file that was edited by hand is left alone unless --force is given.
 
 Examples:
   purser install                                       the agent, by the default configuration
@@ -64,7 +70,10 @@ Examples:
 
 Exit codes: 0 done, or nothing to do; 1 failed; 2 wrong command line or configuration";
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(mut args: Args) -> anyhow::Result<Exit> {
+    if args.command.is_empty() && !args.which.user_service {
+        keep_options(&mut args)?;
+    }
     let definition = if args.command.is_empty() { agent(&args)? } else { program(&args)? };
     let place = args.which.place()?;
     let mut out = output::stdout();
@@ -85,12 +94,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         tell_steps(&mut out, "would ", &plan.steps)?;
         return Ok(Exit::Success);
     }
-    plan.apply(&Manager::new(place))?;
+    let manager = Manager::new(place);
+    plan.apply(&manager)?;
     tell_steps(&mut out, "did: ", &plan.steps)?;
     let name_option = if name.as_str() == DEFAULT { String::new() } else { format!(" --service {name}") };
+    let is_up = |manager: &Manager| {
+        manager.state().is_ok_and(|state| matches!(state.active, Active::Running | Active::Starting))
+    };
+    let runs = !args.which.is_image() && is_up(&manager);
     let next = match plan.found {
         Standing::Absent => format!("installed; start it with: purser start{name_option}"),
-        _ => format!("brought up to date; use it with: purser restart{name_option}"),
+        _ if runs => format!("brought up to date; use it with: purser restart{name_option}"),
+        _ => format!("brought up to date; start it with: purser start{name_option}"),
     };
     writeln!(out, "service {name} is {next}")?;
     out.flush()?;
@@ -103,6 +118,45 @@ pub(super) fn tell_steps(out: &mut impl Write, before: &str, steps: &[Step]) -> 
         writeln!(out, "{before}{}", harmless(&step.to_string()))?;
     }
     out.flush()?;
+    Ok(())
+}
+
+/// What the installed unit was made with stays, unless something else is given: who installs a newer
+/// version does not mean to move the store.
+fn keep_options(args: &mut Args) -> anyhow::Result<()> {
+    // What is wrong with an installed file is found again when it shall be replaced.
+    let Ok(installed) = Installed::read(&args.which.place()?) else { return Ok(()) };
+    if !installed.is_agent {
+        return Err(Usage(format!(
+            "service {} is the program {}: name one behind --, or remove the service with: purser uninstall",
+            args.which.service,
+            installed.program.display()
+        ))
+        .into());
+    }
+    let fact = |name: &str| installed.fact(name).map(str::to_string);
+    let mut kept = Vec::new();
+    for (name, option) in [
+        ("config", &mut args.config),
+        ("store", &mut args.store),
+        (WORKING_DIRECTORY, &mut args.working_directory),
+    ] {
+        if option.is_none()
+            && let Some(value) = fact(name)
+        {
+            kept.push(format!("--{name} {value}"));
+            *option = Some(value.into());
+        }
+    }
+    if args.description.is_none()
+        && let Some(value) = fact(DESCRIPTION)
+    {
+        kept.push(format!("--{DESCRIPTION} {value:?}"));
+        args.description = Some(value);
+    }
+    if !kept.is_empty() {
+        say(&format!("purser: kept from the installed unit: {}", kept.join(" ")));
+    }
     Ok(())
 }
 
@@ -143,6 +197,10 @@ fn agent(args: &Args) -> anyhow::Result<Definition> {
         let text = store.to_str().with_context(|| format!("{} is not UTF-8", store.display()))?;
         facts.push((KNOWN_STORE.to_string(), text.to_string()));
     }
+    let working_directory = args.working_directory.as_deref().map(absolute).transpose()?;
+    let directory = working_directory.as_ref().map(|path| path.display().to_string());
+    let remembered = [(WORKING_DIRECTORY, directory), (DESCRIPTION, args.description.clone())];
+    facts.extend(remembered.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
     let name = name(args)?;
     let words =
         |first: &[&str]| first.iter().map(|word| word.to_string()).chain(flags.clone()).collect::<Vec<_>>();
@@ -151,7 +209,7 @@ fn agent(args: &Args) -> anyhow::Result<Definition> {
         program: std::env::current_exe().context("finding this program")?,
         arguments: words(&["run", "--service", name.as_str()]),
         user: None,
-        working_directory: args.working_directory.as_deref().map(absolute).transpose()?,
+        working_directory,
         user_service: false,
         kind: Kind::Agent(Agent {
             store,
@@ -186,6 +244,10 @@ fn program(args: &Args) -> anyhow::Result<Definition> {
     if args.which.user_service && user.is_some() {
         return Err(Usage("a service of a user runs as that user; leave --user out".into()).into());
     }
+    // An image has accounts of its own, which nobody can be asked about here.
+    if let Some(user) = user.as_deref().filter(|user| !args.which.is_image() && !is_account(user)) {
+        return Err(Usage(format!("there is no account {user}")).into());
+    }
     Ok(Definition {
         name: name(args)?,
         description: described(args, &program.display().to_string()),
@@ -205,6 +267,15 @@ fn name(args: &Args) -> anyhow::Result<Name> {
 
 fn described(args: &Args, usual: &str) -> String {
     args.description.clone().unwrap_or_else(|| usual.to_string())
+}
+
+/// As the host's own `id` knows them, for accounts may come from elsewhere than its files. A number needs
+/// no account.
+fn is_account(user: &str) -> bool {
+    let is_number = user.bytes().all(|byte| byte.is_ascii_digit());
+    let mut id = Command::new("id");
+    id.args(["-u", "--", user]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    is_number || id.status().map_or(true, |status| status.success())
 }
 
 /// Some installers start a process as one account that then runs things as another. Ours does not.

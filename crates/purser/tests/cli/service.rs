@@ -67,6 +67,48 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn options_are_kept_until_others_are_given() {
+    let image = tempfile::tempdir().unwrap();
+    let install = |words: &[&str]| {
+        let output = on(image.path(), "systemd", &[&["install"], words].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        good(&output);
+        said
+    };
+    let unit = || fs::read_to_string(image.path().join("etc/systemd/system/purser.service")).unwrap();
+    install(&["--store", "/data/a", "--config", "/etc/a.toml", "--description", "Mine, 1"]);
+    let before = unit();
+    let said = install(&[]);
+    assert_eq!(
+        said,
+        "purser: kept from the installed unit: --config /etc/a.toml --store /data/a --description \"Mine, 1\"\n"
+    );
+    assert_eq!(unit(), before);
+    let said = install(&["--store", "/data/b", "-d", "/srv"]);
+    assert!(said.contains("--config /etc/a.toml --desc") && !said.contains("--store"), "{said}");
+    assert!(unit().contains("--config /etc/a.toml --store /data/b\n") && !unit().contains("/data/a"));
+    assert!(install(&[]).contains("--working-directory /srv"));
+    good(&on(image.path(), "systemd", &["uninstall"]));
+    assert_eq!(install(&[]), "");
+    good(&on(image.path(), "systemd", &["install", "-n", "x", "--", "/bin/true"]));
+    let said = bad(&on(image.path(), "systemd", &["install", "-n", "x"]), 2);
+    assert!(said.contains("service x is the program /bin/true"), "{said}");
+}
+
+#[test]
+fn an_account_must_be_there_but_in_an_image() {
+    let words = ["install", "--init", "systemd", "--dry-run", "-n", "x-of-nobody", "--user"];
+    let program = ["--", "/bin/true"];
+    let said = bad(&run(&[&words[..], &["nosuchuser"], &program].concat()), 2);
+    assert!(said.contains("there is no account nosuchuser"), "{said}");
+    for user in ["root", "4711"] {
+        good(&run(&[&words[..], &[user], &program].concat()));
+    }
+    let image = tempfile::tempdir().unwrap();
+    good(&on(image.path(), "systemd", &["install", "-n", "x", "--user", "nosuchuser", "--", "/bin/true"]));
+}
+
+#[test]
 fn a_wrong_configuration_is_found_before_the_first_start() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("purser.toml");

@@ -109,6 +109,27 @@ fn what_others_made_is_left_alone() {
     assert_eq!(fs::read_to_string(place.file()).unwrap(), "[Service]\nExecStart=/bin/theirs\n");
 }
 
+#[test]
+fn a_unit_of_a_package_is_not_shadowed_unasked() {
+    for directory in ["usr/lib/systemd/system", "lib/systemd/system", "run/systemd/system"] {
+        let image = tempfile::tempdir().unwrap();
+        let place = place(&image, &program(), Init::Systemd);
+        let theirs = image.path().join(directory).join(place.unit());
+        fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, "[Service]\nExecStart=/bin/theirs\n").unwrap();
+        let error = install(&program(), &place, false).unwrap_err();
+        assert!(
+            matches!(error, ServiceError::Shadows { .. }) && error.to_string().contains("--force"),
+            "{error}"
+        );
+        assert_eq!(files(image.path()).len(), 1);
+        install(&program(), &place, true).unwrap();
+        assert_eq!(install(&program(), &place, false).unwrap().steps, []);
+        uninstall(&place, false).unwrap();
+        assert_eq!(files(image.path()), BTreeSet::from([theirs]));
+    }
+}
+
 /// A directory where a link should go: the last step fails, and the ones before it are undone.
 #[test]
 fn a_failure_leaves_everything_as_it_was() {
