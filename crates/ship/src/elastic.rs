@@ -224,10 +224,12 @@ fn probe(settings: &ElasticSettings, canary: &Batch, tell: &mut dyn FnMut(Step))
     let answer = sink.client.ask(settings.http.request("GET", path, "", Vec::new()));
     let answer = answer.map_err(|error| failed(name)(error.to_string()))?;
     match answer.status {
-        200 => tell(Step::done(name, format!("{} is there", settings.data_stream))),
+        200 if reply::has_stream(&answer) => {
+            tell(Step::done(name, format!("{} is there", settings.data_stream)));
+        }
         403 => tell(Step::done(name, "no right to look; that is no obstacle to sending")),
         // The canary would make an ordinary index of that name, which is in the way of a data stream.
-        404 => {
+        200 | 404 => {
             let why =
                 format!("{} is not there; make it with purser sink setup NAME --yes", settings.data_stream);
             return Err(failed(name)(why));

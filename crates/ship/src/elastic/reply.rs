@@ -157,6 +157,14 @@ pub(super) fn product(answer: &Answer) -> Result<Product, String> {
     Ok(Product { is_opensearch, version: answer.mask.tell(version.as_bytes()).chars().take(40).collect() })
 }
 
+/// Reads the answer to a question for a data stream: whether it is there. OpenSearch answers 200 with none where
+/// an ordinary index has the name.
+pub(super) fn has_stream(answer: &Answer) -> bool {
+    let whole: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let is_none = whole.get("data_streams").and_then(Value::as_array).is_some_and(Vec::is_empty);
+    answer.is_good() && !is_none
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Fate, Item};

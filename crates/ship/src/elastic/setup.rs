@@ -70,7 +70,7 @@ impl SetUp {
         let template_path = format!("/_index_template/{policy}");
         let body = template::index(stream, &policy, product.is_opensearch);
         steps.push(step(format!("index template {policy} for {stream}"), template_path, body, false));
-        if get(format!("/_data_stream/{stream}"))?.is_good() {
+        if reply::has_stream(&get(format!("/_data_stream/{stream}"))?) {
             kept.push(format!("data stream {stream}"));
         } else if get(format!("/{stream}"))?.is_good() {
             return Err(format!(

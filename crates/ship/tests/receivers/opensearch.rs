@@ -110,6 +110,7 @@ fn a_search_cluster_gets_everything_once() {
 
 fn it_is_set_up_and_tested(node: &Node) {
     let settings = settings(&[node.port], "logs-purser.exec-test");
+    nothing_is_made_where_a_data_stream_should_be(node, &settings);
     let mut set_up = SetUp::plan(&settings, 30).unwrap();
     assert_eq!(set_up.product(), "OpenSearch 2.19.1");
     let steps = set_up.steps().to_vec();
@@ -123,6 +124,7 @@ fn it_is_set_up_and_tested(node: &Node) {
     }
     let again = SetUp::plan(&settings, 30).unwrap();
     assert!(again.steps().iter().all(|step| !step.path.contains("_data_stream")), "it is there");
+    assert_eq!(again.kept(), ["data stream logs-purser.exec-test"]);
     let found = node.ask("GET", "/_data_stream/logs-purser.exec-test", &json!({}));
     assert_eq!(found["data_streams"][0]["template"], "purser-logs-purser.exec-test");
 
@@ -136,6 +138,21 @@ fn it_is_set_up_and_tested(node: &Node) {
     let mut told = Vec::new();
     probe(&Target::Elastic(Box::new(self::settings(&[free_port()], "logs-x"))), dir.path(), &mut told);
     assert!(told.last().unwrap().outcome.as_ref().unwrap_err().contains("Connection refused"), "{told:?}");
+}
+
+/// Without a set-up the test sends nothing, and an ordinary index of that name is told of.
+fn nothing_is_made_where_a_data_stream_should_be(node: &Node, settings: &ElasticSettings) {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 1, |_| 0);
+    let mut told = Vec::new();
+    probe(&Target::Elastic(Box::new(settings.clone())), dir.path(), &mut told);
+    assert!(told.last().unwrap().outcome.as_ref().unwrap_err().contains("purser sink setup"), "{told:?}");
+    let found = node.ask("GET", "/logs-purser.exec-test", &json!({}));
+    assert_eq!(found["status"], 404, "{found}");
+    node.ask("PUT", "/logs-purser.ordinary", &json!({}));
+    let told = SetUp::plan(&self::settings(&[node.port], "logs-purser.ordinary"), 30).unwrap_err();
+    assert!(told.contains("an ordinary index is called logs-purser.ordinary"), "{told}");
+    node.ask("DELETE", "/logs-purser.ordinary", &json!({}));
 }
 
 /// Makes what `stream` needs, but for the life cycle.
