@@ -128,17 +128,25 @@ pub(crate) fn remove(path: &Path) -> Result<Undo, ServiceError> {
     Ok(undo)
 }
 
+fn backup(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bak");
+    if number > 0 {
+        name.push(number.to_string());
+    }
+    PathBuf::from(name)
+}
+
+/// The copies of `path` that are there.
+pub(crate) fn backups(path: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..BACKUPS_LIMIT).map(move |number| backup(path, number)).filter(|path| path.exists())
+}
+
 /// A free name for a copy of `path`: `.bak`, `.bak1`, …
 pub(crate) fn backup_name(path: &Path) -> Result<PathBuf, ServiceError> {
-    let name = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".bak");
-        if number > 0 {
-            name.push(number.to_string());
-        }
-        PathBuf::from(name)
-    };
-    let free = (0..BACKUPS_LIMIT).map(name).find(|path| !path.exists() && !path.is_symlink());
+    let free = (0..BACKUPS_LIMIT)
+        .map(|number| backup(path, number))
+        .find(|path| !path.exists() && !path.is_symlink());
     free.ok_or_else(|| {
         let many = io::Error::other("there are a hundred copies already: remove some");
         told("keeping a copy of", path)(many)

@@ -2,6 +2,7 @@
 //! Where the files of a service lie.
 
 use crate::definition::Name;
+use crate::files;
 use crate::init::{Init, Root};
 use std::path::{Path, PathBuf};
 
@@ -123,6 +124,11 @@ impl Place {
         let nested = self.root.join(Path::new("/etc/rc.d"));
         let above = if nested.join("rc3.d").is_dir() { nested } else { self.root.join(Path::new("/etc")) };
         above.join(format!("rc{level}.d"))
+    }
+
+    /// Copies of edited files, which were kept when those were replaced or removed.
+    pub fn copies(&self) -> Vec<PathBuf> {
+        files::backups(&self.file()).collect()
     }
 
     /// A unit of the same name from a package or a generator, which ours would be used in place of.

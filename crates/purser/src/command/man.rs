@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Write the manual pages into a directory.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP, hide = true)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The directory; it is made if need be.
     dir: PathBuf,
@@ -26,7 +26,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         .and_then(|()| clap_mangen::generate_to(definition(), &args.dir))
         .with_context(|| format!("writing manual pages into {}", args.dir.display()))?;
     let mut out = output::stdout();
-    writeln!(out, "{}", args.dir.join("purser.1").display())?;
+    let pages = pages(&definition());
+    writeln!(out, "{pages} pages, first of them {}", args.dir.join("purser.1").display())?;
     out.flush()?;
     Ok(Exit::Success)
+}
+
+/// A page for each command that is shown.
+fn pages(command: &clap::Command) -> usize {
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+    1 + shown.map(pages).sum::<usize>()
 }

@@ -218,11 +218,14 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<Cow<'static, str>> 
         }
         _ => {}
     }
-    if matches!(cause.downcast_ref(), Some(::service::ServiceError::NotInstalled { .. })) {
-        return Some(
-            "install one with: purser install; an agent started by purser run is asked by purser stats"
-                .into(),
-        );
+    if let Some(::service::ServiceError::NotInstalled { name, .. }) = cause.downcast_ref() {
+        return Some(match name.as_str() {
+            service::DEFAULT => {
+                "install one with: purser install; an agent started by purser run is asked by purser stats"
+                    .into()
+            }
+            name => format!("install one with: purser install --name {name} -- PROGRAM").into(),
+        });
     }
     let io = cause.downcast_ref::<io::Error>()?;
     // Root is told no by something else: a read-only disk, a mandatory policy, a missing x bit.
@@ -235,11 +238,12 @@ fn without_agent(store: &Path) -> String {
     let usual = crate::config::Config::default().agent.store;
     let store_option = if store == usual { String::new() } else { format!(" --store {}", store.display()) };
     if !crate::agent::is_loaded(store) {
-        return format!("start one with: purser run{store_option}");
+        return format!("start one with: {}", service::start_words(store));
     }
     format!(
-        "the kernel side of an earlier one still records; carry on with: purser run{store_option}\n  \
-         or unload it with: purser stop --unload{store_option}"
+        "the kernel side of an earlier one still records; carry on with: {}\n  \
+         or unload it with: purser stop --unload{store_option}",
+        service::start_words(store)
     )
 }
 

@@ -95,6 +95,17 @@ pub(super) fn known_store(name: &str) -> Option<String> {
     installed.fact(KNOWN_STORE).map(str::to_string)
 }
 
+/// How an agent is started on `store`: as the usual service, if that works there, or by hand.
+pub(super) fn start_words(store: &Path) -> String {
+    let is_here =
+        |(installed, _): (Installed, Manager)| installed.is_agent && store_of(&installed).store == store;
+    if Which::named(DEFAULT).installed().is_ok_and(is_here) {
+        return "purser start".to_string();
+    }
+    let usual = crate::config::Config::default().agent.store;
+    if store == usual { "purser run".to_string() } else { format!("purser run --store {}", store.display()) }
+}
+
 /// The configuration and store that an installed agent is started with.
 pub(super) fn place_of(installed: &Installed) -> place::Place {
     let path = |name: &str| installed.fact(name).map(PathBuf::from);

@@ -138,7 +138,8 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
         state.push_str(&format!(", for {}", duration(secs.saturating_mul(1_000_000_000))));
     }
     if let Some(restarts) = report.state.restarts.filter(|&restarts| restarts > 0) {
-        state.push_str(&format!(", started again by itself {restarts} times"));
+        let times = if restarts == 1 { "once".to_string() } else { format!("{restarts} times") };
+        state.push_str(&format!(", started again by itself {times}"));
     }
     lines.push(("state", state));
     if let Some(used) = report.pid().and_then(memory) {

@@ -5,6 +5,7 @@ use super::install::tell_steps;
 use super::output;
 use super::place::Found;
 use super::service::{Which, store_of, tell_failure};
+use super::upgrade::swap;
 use crate::agent;
 use crate::exit::Exit;
 use service::{Active, Init, Installed, Manager, Plan};
@@ -98,6 +99,10 @@ fn unload(installed: &Installed, out: &mut impl Write) -> anyhow::Result<()> {
 /// What is not ours to remove.
 fn kept(installed: &Installed, manager: &Manager) -> Vec<String> {
     let mut kept = vec![format!("the program {}", installed.program.display())];
+    let old = swap::old_of(&installed.program);
+    kept.extend(old.exists().then(|| format!("the program before the last upgrade {}", old.display())));
+    let copies = manager.place().copies().into_iter();
+    kept.extend(copies.map(|copy| format!("a copy of an edited file {}", copy.display())));
     if installed.is_agent {
         let config = installed.fact("config").unwrap_or("/etc/purser/purser.toml");
         kept.extend(std::path::Path::new(config).exists().then(|| format!("the configuration {config}")));

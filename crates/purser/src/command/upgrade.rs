@@ -2,7 +2,7 @@
 //! `purser upgrade`: exchanges the installed program, and goes back when the new one is not healthy.
 //! The kernel side records all the while.
 
-mod swap;
+pub(super) mod swap;
 
 use super::place::Found;
 use super::service::{Which, store_of, tell_failure};
@@ -12,6 +12,7 @@ use crate::control::{Request, Status, ask};
 use crate::exit::Exit;
 use anyhow::{Context, bail};
 use service::{Active, Installed, Manager, State};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -63,12 +64,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     if let Some(trouble) = trouble {
         return Err(trouble.into());
     }
-    let version = version_of(&args.file)?;
-    let Some(swap) = Swap::prepare(&args.file, &installed.program)? else {
+    let untouched = "nothing was touched";
+    let version = version_of(&args.file).context(untouched)?;
+    let Some(swap) = Swap::prepare(&args.file, &installed.program).context(untouched)? else {
         say(&format!("purser: {} is this file already, nothing changed", installed.program.display()));
         return Ok(Exit::Success);
     };
-    check(swap.fresh(), &installed)?;
+    check(swap.fresh(), &installed).context(untouched)?;
     let running = manager.state()?.active == Active::Running;
     let before = ask(&store, &Request::Status).ok().and_then(|reply| reply.status);
     let old = swap.exchange()?;
@@ -130,6 +132,11 @@ fn answer(program: &Path, words: &[&str]) -> anyhow::Result<String> {
     let program = std::path::absolute(program).with_context(doing)?;
     let mut command = Command::new(&program);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Root may read every file, so only a missing x bit keeps it from this one.
+    let mode = program.metadata().map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o111 == 0) {
+        bail!("{}: it cannot be executed; run chmod +x on it", doing());
+    }
     let mut child = command.spawn().with_context(doing)?;
     let start = Instant::now();
     // What is printed fits a pipe; a program that prints without end does not end in time.
@@ -143,7 +150,9 @@ fn answer(program: &Path, words: &[&str]) -> anyhow::Result<String> {
     }
     let output = child.wait_with_output().with_context(doing)?;
     if !output.status.success() {
-        bail!("{}: {}: {}", doing(), output.status, String::from_utf8_lossy(&output.stderr).trim());
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = Some(said.trim()).filter(|said| !said.is_empty()).unwrap_or("it said nothing");
+        bail!("{}: {}: {said}", doing(), output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

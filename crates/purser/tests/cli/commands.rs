@@ -213,7 +213,10 @@ fn help_completions_and_manual_pages_come_from_one_definition() {
     let record = Record::new();
     let dir = record.path().join("man");
     fs::create_dir(&dir).unwrap();
-    good(&run(&["man", dir.to_str().unwrap()]));
+    let said = good(&run(&["man", dir.to_str().unwrap()]));
+    let pages = fs::read_dir(&dir).unwrap().count();
+    assert!(said.starts_with(&format!("{pages} pages, ")), "{pages}: {said}");
+    assert!(good(&run(&["--help"])).contains("\n  man "));
     assert!(fs::read_to_string(dir.join("purser-log.1")).unwrap().contains("follow"));
     assert!(fs::metadata(dir.join("purser.1")).is_ok());
 }

@@ -114,6 +114,9 @@ fn monotonic_us() -> u64 {
 }
 
 fn reload(machine: &Machine) -> Result<()> {
+    machine.inside("purser reload --service purser")?;
+    let said = machine.refused("purser reload -n other", 4)?;
+    ensure!(said.contains("purser install --name other -- PROGRAM"), "{said}");
     let old = pid(machine)?;
     machine.inside("echo '[capture]\nfailed = false' >>/etc/purser/purser.toml; systemctl reload purser")?;
     machine.inside("cp /etc/purser/purser.toml /run/good; echo nonsense >>/etc/purser/purser.toml")?;
@@ -182,6 +185,11 @@ fn failing_upgrades(machine: &Machine) -> Result<()> {
     for (file, why) in [("other", "is not purser"), ("text", "running"), ("absent", "running")] {
         let said = machine.refused(&format!("purser upgrade /mnt/brought/{file}"), 1)?;
         ensure!(said.contains(why), "{said}");
+    }
+    machine.inside("printf '#!/bin/sh\nexit 1\n' >/run/silent; chmod +x /run/silent; echo >/run/plain")?;
+    for (file, why) in [("silent", "exit status: 1: it said nothing"), ("plain", "run chmod +x on it")] {
+        let said = machine.refused(&format!("purser upgrade /run/{file}"), 1)?;
+        ensure!(said.contains("nothing was touched: running /run/") && said.contains(why), "{said}");
     }
     ensure!(pid(machine)? == old, "the agent was touched");
     // What passes all that and then ends is taken back.
@@ -266,14 +274,19 @@ fn files(machine: &Machine) -> Result<BTreeSet<String>> {
 
 fn uninstall(machine: &Machine, before: &BTreeSet<String>) -> Result<()> {
     machine.inside(
-        "cp /etc/systemd/system/purser.service /run/unit; echo '# mine' >>/etc/systemd/system/purser.service",
+        "cp /usr/local/bin/purser /usr/local/bin/purser.old; cp /etc/systemd/system/purser.service /run/unit; echo '# mine' >>/etc/systemd/system/purser.service",
     )?;
     let said = machine.refused("purser uninstall", 1)?;
     ensure!(said.contains("was edited"), "{said}");
     ensure!(status(machine)?["state"] == "running", "stopped although refused");
     machine.inside("cp /run/unit /etc/systemd/system/purser.service")?;
     let said = machine.inside("purser uninstall")?;
-    for kept in ["the configuration", "the store /var/lib/purser", "your changes in"] {
+    for kept in [
+        "upgrade /usr/local/bin/purser.old",
+        "the configuration",
+        "the store /var/lib/purser",
+        "your changes in",
+    ] {
         ensure!(said.contains(kept), "{kept}: {said}");
     }
     ensure_unloaded(machine)?;

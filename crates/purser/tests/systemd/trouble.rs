@@ -35,7 +35,8 @@ fn a_wrong_configuration() -> Result<()> {
         let said = machine.refused("purser start", 1)?;
         ensure!(said.contains("purser: service purser does not start: /etc/purser/purser.toml:"), "{said}");
         ensure!(said.contains("; more: journalctl -n 20 -u purser"), "{said}");
-        machine.refused("purser stop", 3)?;
+        let said = machine.refused("purser stop", 3)?;
+        ensure!(said.contains("carry on with: purser start\n"), "{said}");
         let said = machine.refused("purser stop --unload", 0)?;
         ensure!(said.contains("taking /srv/record for the store, name another one with --store"), "{said}");
         ensure_unloaded(&machine)?;

@@ -91,6 +91,7 @@ fn an_edited_file_is_not_overwritten_unasked() {
         let plan = install(&agent(), &place, true).unwrap();
         let Some(Step::Backup { path, .. }) = plan.steps.first() else { panic!("{:?}", plan.steps) };
         assert_eq!(fs::read_to_string(path).unwrap(), edited);
+        assert_eq!(&place.copies(), std::slice::from_ref(path));
         assert_eq!(Installed::read(&place).unwrap().standing, Standing::Ours);
     }
 }

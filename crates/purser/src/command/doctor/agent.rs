@@ -3,6 +3,7 @@
 
 use super::{Line, State};
 use crate::agent;
+use crate::command::service::start_words;
 use crate::control::{ControlError, Notice, Request, Status, ask};
 use crate::table::duration;
 use std::path::Path;
@@ -26,10 +27,13 @@ fn noticed(notice: &Notice) -> Line {
 /// To be ready is not yet to run.
 fn absent(store: &Path) -> Line {
     if !agent::is_loaded(store) {
-        return Line::ok("agent", "not running; start it with: purser run");
+        return Line::ok("agent", format!("not running; start it with: {}", start_words(store)));
     }
-    let advice =
-        format!("go on with purser run, or unload it with purser stop --unload --store {}", store.display());
+    let advice = format!(
+        "go on with {}, or unload it with purser stop --unload --store {}",
+        start_words(store),
+        store.display()
+    );
     Line::bad(
         "agent",
         State::Degraded,

@@ -39,7 +39,7 @@ impl Swap {
 
     /// Puts the copy in the program's place.
     pub(super) fn exchange(self) -> anyhow::Result<Old> {
-        let old = Old { kept: beside(&self.program, "old"), program: self.program.clone() };
+        let old = Old { kept: old_of(&self.program), program: self.program.clone() };
         remove_if_there(&old.kept)?;
         let doing = || format!("exchanging {}", self.program.display());
         fs::hard_link(&self.program, &old.kept).with_context(doing)?;
@@ -75,6 +75,11 @@ impl Old {
         fs::rename(&self.kept, &self.program).with_context(doing)?;
         sync_directory(&self.program).with_context(doing)
     }
+}
+
+/// Where the program is that an upgrade exchanged for `program`.
+pub(in crate::command) fn old_of(program: &Path) -> PathBuf {
+    beside(program, "old")
 }
 
 /// `purser.old` beside `purser`.
