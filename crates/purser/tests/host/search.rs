@@ -133,16 +133,18 @@ fn bulk_stores_each_event_once_through_kills_of_agent_and_node() -> Result<()> {
          batch_events = 500\n",
         node.url()
     );
-    let mut trial = Trial::start(&lab, "search-trial", &config)?;
-    let config = trial.agent.config();
+    // Before the first document comes: on OpenSearch that would make an ordinary index.
+    let path = node.dir.path().join("purser.toml");
+    fs::write(&path, &config)?;
     let start = Instant::now();
     // It listens before it answers.
     let set_up =
-        || run(crate::agent::purser().args(["sink", "setup", "search", "--yes", "--config"]).arg(&config));
+        || run(crate::agent::purser().args(["sink", "setup", "search", "--yes", "--config"]).arg(&path));
     while let Err(error) = set_up() {
         ensure!(start.elapsed() < START_LIMIT, "{error:#}");
         sleep(Duration::from_millis(500));
     }
+    let mut trial = Trial::start(&lab, "search-trial", &config)?;
     let first = |sinks: &[Value]| sink(sinks, "search")["acked"].as_u64() > Some(0);
     wait_for_sinks(&trial.agent, trial.patience(), first)?;
     let tally = trial.run(&mut node)?;
