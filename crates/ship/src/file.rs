@@ -152,20 +152,7 @@ impl FileSink {
 
 impl OpenFile {
     fn open(path: &Path) -> io::Result<OpenFile> {
-        let not_a_file = || io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file");
-        // A named pipe without a reader is refused at once, and not waited for.
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
-        let file =
-            options.open(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::NXIO) => not_a_file(),
-                _ => error,
-            })?;
-        let known = file.metadata()?;
-        if !known.is_file() {
-            return Err(not_a_file());
-        }
+        let file = open_regular(path)?;
         // Two that write to one file would write over each other's lines. Who ends, ends within a second.
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             Errno::WOULDBLOCK => io::Error::new(io::ErrorKind::WouldBlock, "another sink writes to it"),
@@ -205,11 +192,8 @@ impl Sink for FileSink {
     fn probe(&mut self, canary: &Batch, tell: &mut dyn FnMut(Step)) {
         let path = self.settings.path.clone();
         let name = format!("open {}", path.display());
-        match OpenOptions::new().create(true).append(true).mode(0o600).open(&path) {
+        match open_regular(&path) {
             Err(error) => return tell(Step::failed(name, error.to_string())),
-            Ok(file) if !file.metadata().is_ok_and(|known| known.is_file()) => {
-                return tell(Step::failed(name, "it is not a regular file"));
-            }
             Ok(_) => tell(Step::done(name, "may be written")),
         }
         // A line in the file itself would be cut off by an agent that is at work on it.
@@ -224,6 +208,20 @@ impl Sink for FileSink {
             Err(error) => tell(Step::failed(name, error.to_string())),
         }
     }
+}
+
+/// Opens the file, or makes it. A named pipe without a reader is refused at once, and not waited for.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let not_a_file = || io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file");
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
+    let file =
+        options.open(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NXIO) => not_a_file(),
+            _ => error,
+        })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
 fn numbered(path: &Path, number: u32) -> PathBuf {
@@ -302,8 +300,12 @@ mod tests {
             0,
         )
         .unwrap();
-        let error = FileSink::new(settings).send(&sample::batch(1)).unwrap_err();
+        let mut sink = FileSink::new(settings);
+        let error = sink.send(&sample::batch(1)).unwrap_err();
         assert!(error.to_string().contains("it is not a regular file"), "{error}");
+        let mut told = Vec::new();
+        sink.probe(&sample::batch(1), &mut |step| told.push(step));
+        assert_eq!(told.last().unwrap().outcome, Err("it is not a regular file".to_string()));
     }
 
     #[test]

@@ -494,8 +494,8 @@ impl SegmentFile {
         if let Some(filter) = stored.get(at..at + header.filter_len)
             && crc32c::crc32c(filter) == header.filter_crc
         {
-            // Broken, it is as good as none.
-            let _ = unpacker.unpack(filter, header.filter_raw_len, filters);
+            // Broken, it adds nothing.
+            unpacker.unpack(filter, header.filter_raw_len, filters).unwrap_or_default();
         }
         Ok(Some(header))
     }
