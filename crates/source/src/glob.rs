@@ -2,7 +2,7 @@
 //! Paths with `*`, `?`, `[a-z]` and `**`, walked inside a root.
 
 use crate::error::Error;
-use crate::open::{Found, look};
+use crate::open::{Found, look, look_below};
 use rustix::fd::BorrowedFd;
 
 /// Longest path.
@@ -62,8 +62,16 @@ impl PathGlob {
         self.container.is_none() && fit(&patterns, &names)
     }
 
+    /// The bytes in front of its first pattern, which no one else chooses; of a path without one, its directory.
+    pub(crate) fn fixed(&self) -> usize {
+        let names = self.path.split_inclusive('/');
+        let fixed: usize = names.take_while(|name| !is_pattern(name.as_bytes())).map(str::len).sum();
+        let end = if fixed == self.path.len() { self.path.rfind('/').unwrap_or(0) } else { fixed };
+        self.path.get(..end).map_or(0, |dir| dir.trim_end_matches('/').len())
+    }
+
     /// Every file it leads to inside `root`, by path, with the inode its directory tells where it does.
-    /// With `links` also through symbolic links that a pattern fits; those that are written out are
+    /// With `links` also through symbolic links below its first pattern; those in front of it are
     /// followed in any case. The second: something was left out because there is too much.
     pub(crate) fn walk(
         &self,
@@ -72,7 +80,8 @@ impl PathGlob {
         found: &mut impl FnMut(Vec<u8>, Option<u64>),
     ) -> Result<bool, Error> {
         let names: Vec<&[u8]> = self.path.as_bytes().split(|&byte| byte == b'/').skip(1).collect();
-        let mut walk = Walk { root, links, found, left: FILES_LIMIT, listed: 0, error: None };
+        let fixed = self.fixed();
+        let mut walk = Walk { root, links, fixed, found, left: FILES_LIMIT, listed: 0, error: None };
         walk.step(Vec::new(), &names, DEPTH_LIMIT);
         match walk.error {
             Some(error) => Err(error),
@@ -84,6 +93,8 @@ impl PathGlob {
 struct Walk<'a, F> {
     root: BorrowedFd<'a>,
     links: bool,
+    /// Length of the path in which links count in any case.
+    fixed: usize,
     found: &'a mut F,
     left: usize,
     /// Directories looked into.
@@ -107,8 +118,7 @@ impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
                 let path = joined(&at, &entry);
                 if rest.is_empty() {
                     self.take(path, Some(inode));
-                } else if self.links || look(self.root, &path, false).is_ok_and(|found| found.is_directory())
-                {
+                } else if self.links || self.is_directory(&path) {
                     self.step(path, rest, depth);
                 }
             }
@@ -123,10 +133,15 @@ impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
         }
         for (entry, _) in self.list(&at) {
             let path = joined(&at, &entry);
-            if look(self.root, &path, false).is_ok_and(|found| found.is_directory()) {
+            if self.is_directory(&path) {
                 self.deep(path, rest, depth - 1);
             }
         }
+    }
+
+    /// A real one, and no link to one.
+    fn is_directory(&self, path: &[u8]) -> bool {
+        look(self.root, path, false).is_ok_and(|found| found.is_directory())
     }
 
     fn take(&mut self, path: Vec<u8>, inode: Option<u64>) {
@@ -141,7 +156,11 @@ impl<F: FnMut(Vec<u8>, Option<u64>)> Walk<'_, F> {
             return Vec::new();
         }
         self.listed += 1;
-        let listed = look(self.root, at, true).and_then(|found: Found| match found.is_directory() {
+        let there = match self.links {
+            true => look(self.root, at, true),
+            false => look_below(self.root, at, self.fixed),
+        };
+        let listed = there.and_then(|found: Found| match found.is_directory() {
             true => found.entries(),
             false => Ok(Vec::new()),
         });
@@ -280,6 +299,14 @@ mod tests {
         std::os::unix::fs::symlink("a", root.path().join("elsewhere")).unwrap();
         assert_eq!(walk("/else*/*.log"), Vec::<String>::new());
         assert_eq!(walk("/elsewhere/*.log"), ["/elsewhere/x.log"]);
+        // Nor where a pattern has led to.
+        assert_eq!(walk("/a/*/up/*.log"), Vec::<String>::new());
+        let fixed = |text: &str| PathGlob::new(text).unwrap().fixed();
+        for (path, length) in
+            [("/*.log", 0), ("/a/*.log", 2), ("/a/b/**/c", 4), ("/a/x?/c", 2), ("/a/b.log", 2)]
+        {
+            assert_eq!(fixed(path), length, "{path}");
+        }
         assert_eq!(walk("/a/*.log"), ["/a/x.log"]);
         assert_eq!(walk("/a/.*.log"), ["/a/.hidden.log"]);
         assert_eq!(walk("/*/b/*.log"), ["/a/b/y.log"]);

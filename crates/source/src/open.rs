@@ -6,7 +6,7 @@
 //! device that is opened, would be felt by others; here they are refused by their type alone.
 
 use crate::error::Error;
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -72,16 +72,36 @@ pub(crate) fn look(root: BorrowedFd<'_>, path: &[u8], follow: bool) -> Result<Fo
     if !follow {
         flags |= OFlags::NOFOLLOW;
     }
+    look_with(root, path, flags, INSIDE)
+}
+
+fn look_with(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<Found, Error> {
     let path = if path.is_empty() { b"/" } else { path };
     let handle = loop {
         // EAGAIN: something was renamed meanwhile and the kernel could not be sure (openat2(2)).
-        match openat2(root, path, flags, Mode::empty(), INSIDE) {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other.map_err(Error::kernel("looking at the path"))?,
         }
     };
     let stat = fstat(&handle).map_err(Error::kernel("looking at the file"))?;
     Ok(Found { handle, stat })
+}
+
+/// What is at `path` inside `root`, where only the first `fixed` bytes of the path may hold symbolic links: the rest
+/// was found in directories that others may write to, who could put a link where a directory was a moment ago.
+pub(crate) fn look_below(root: BorrowedFd<'_>, path: &[u8], fixed: usize) -> Result<Found, Error> {
+    let Some((above, below)) = path.split_at_checked(fixed).filter(|(_, below)| !below.is_empty()) else {
+        return look(root, path, true);
+    };
+    let above = look(root, above, true)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    look_with(above.handle.as_fd(), below, flags, INSIDE | ResolveFlags::NO_SYMLINKS)
 }
 
 /// The root of the host, as this process sees it.
@@ -100,7 +120,7 @@ pub fn root_of(path: &str) -> Result<OwnedFd, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{look, root_of};
+    use super::{look, look_below, root_of};
     use rustix::fd::AsFd;
     use std::io::Read;
     use std::os::unix::fs::symlink;
@@ -135,6 +155,14 @@ mod tests {
         for path in ["/away/secret", "/log/up", "/loop", "/nothing"] {
             see(path, true).unwrap_err();
         }
+        // Links count in what is fixed only.
+        symlink("log", root.path().join("link")).unwrap();
+        let below = |path: &str, fixed| look_below(fd.as_fd(), path.as_bytes(), fixed);
+        assert!(below("/link/a", "/link".len()).unwrap().is_regular());
+        assert!(below("/log/a", 0).unwrap().is_regular());
+        assert!(below("/link", "/link".len()).unwrap().is_directory());
+        below("/link/a", 0).unwrap_err();
+        assert!(!below("/log/in", "/log".len()).unwrap().is_regular());
         // Nobody waits for the other end of a pipe: it is not opened.
         assert!(!see("/log/fifo", true).unwrap().is_regular());
         assert!(see("/log", true).unwrap().is_directory());

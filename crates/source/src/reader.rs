@@ -7,7 +7,7 @@ use crate::copies::{Closed, Copies};
 use crate::error::Error;
 use crate::format::Format;
 use crate::glob::{PathGlob, matches, names_container};
-use crate::open::{Found, host_root, look};
+use crate::open::{Found, host_root, look, look_below};
 use crate::positions::{Position, Positions};
 use crate::settings::{From, Settings};
 use crate::status::{FileState, Status, Unread};
@@ -28,9 +28,18 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Files by device and inode.
 type Keys = Vec<(u64, u64)>;
-/// A path that a pattern leads to: the number of its root, the path, the inode its directory tells where
-/// it does, and what the file holds.
-type FoundPath = (usize, Vec<u8>, Option<u64>, Format);
+/// A path that a pattern leads to.
+struct FoundPath {
+    /// The number of its root; 0 is the host.
+    root: usize,
+    path: Vec<u8>,
+    /// As its directory tells, where it does.
+    inode: Option<u64>,
+    /// Of what the file holds.
+    format: Format,
+    /// Length of what is written in front of the first pattern.
+    fixed: usize,
+}
 
 /// A container whose files may be read.
 #[derive(Debug)]
@@ -354,12 +363,16 @@ impl Reader {
             None => ("", host.as_fd()),
         };
         let mut fresh = Vec::new();
-        for (index, path, inode, format) in found {
+        for FoundPath { root: index, path, inode, format, fixed } in found {
             let (container, root) = place(index);
             if self.is_excluded(&path) || self.is_seen(container, &path, inode) {
                 continue;
             }
-            match look(root, &path, self.settings.symlinks) {
+            let there = match self.settings.symlinks {
+                true => look(root, &path, true),
+                false => look_below(root, &path, fixed),
+            };
+            match there {
                 Ok(found) if found.is_regular() => {
                     if let Some(unknown) = self.meet(container, path, format, found, now) {
                         fresh.push((index, unknown));
@@ -398,7 +411,7 @@ impl Reader {
         self.forget_missing();
     }
 
-    /// Every path that a pattern leads to, with the number of its root: 0 is the host.
+    /// Every path that a pattern leads to.
     fn find(&mut self, host: &OwnedFd, roots: &[Root]) -> Vec<FoundPath> {
         let mut found = Vec::new();
         let status = &mut self.status;
@@ -406,7 +419,9 @@ impl Reader {
         let mut walk = |glob: &PathGlob, index: usize, root: &OwnedFd, format: Format| match glob.walk(
             root.as_fd(),
             links,
-            &mut |path, inode| found.push((index, path, inode, format)),
+            &mut |path, inode| {
+                found.push(FoundPath { root: index, path, inode, format, fixed: glob.fixed() })
+            },
         ) {
             Ok(false) => {}
             Ok(true) => status.trouble("too many files or directories: some are left out".to_string()),
