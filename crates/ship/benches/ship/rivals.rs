@@ -46,7 +46,11 @@ impl ProducerContext for Count {
 pub(crate) fn bare(broker: &Broker, store: &Path, count: u64, topic: &str, bare: Bare) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.address()).set("acks", "all").set("enable.idempotence", "true");
-    config.set("compression.type", "zstd").set("linger.ms", "1").set("message.timeout.ms", "0");
+    config
+        .set("compression.type", "zstd")
+        .set("compression.level", "1")
+        .set("linger.ms", "1")
+        .set("message.timeout.ms", "0");
     config.set("queue.buffering.max.kbytes", "32768").set("queue.buffering.max.messages", "65536");
     let producer: BaseProducer<Count> =
         BaseProducer::from_config_and_context(&config, Count::default()).unwrap();
@@ -90,7 +94,19 @@ fn send(producer: &BaseProducer<Count>, topic: &str, document: &Document<'_>, ba
 /// Debian's kcat, a record a line.
 pub(crate) fn kcat(broker: &Broker, file: &Path, count: u64, topic: &str) {
     let mut kcat = Command::new("kcat");
-    kcat.args(["-P", "-b", &broker.address(), "-t", topic, "-z", "zstd", "-X", "acks=all"]);
+    kcat.args([
+        "-P",
+        "-b",
+        &broker.address(),
+        "-t",
+        topic,
+        "-z",
+        "zstd",
+        "-X",
+        "acks=all",
+        "-X",
+        "compression.level=1",
+    ]);
     kcat.args(["-X", "enable.idempotence=true", "-q", "-l"]).arg(file).stdin(Stdio::null());
     let start = Instant::now();
     let Ok(child) = kcat.spawn() else {
@@ -119,7 +135,7 @@ template(name="text" type="string" string="%msg%")
 input(type="imfile" file="{file}" tag="t" ruleset="r")
 ruleset(name="r" queue.type="LinkedList" queue.dequeueBatchSize="1024") {{
   action(type="omkafka" broker=["{broker}"] topic="{topic}" template="text" resubmitOnFailure="on" keepFailedMessages="on"
-    failedMsgFile="{work}/failed" confParam=["compression.codec=zstd", "acks=all", "enable.idempotence=true"])
+    failedMsgFile="{work}/failed" confParam=["compression.codec=zstd", "compression.level=1", "acks=all", "enable.idempotence=true"])
 }}
 "#,
         work = dir.path().display(),

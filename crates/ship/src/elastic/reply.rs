@@ -165,11 +165,25 @@ pub(super) fn has_stream(answer: &Answer) -> bool {
     answer.is_good() && !is_none
 }
 
+/// Whether a good answer tells of failures in its body, as that to giving a policy to indices does.
+pub(super) fn has_failures(answer: &Answer) -> bool {
+    let whole: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    whole.get("failures").and_then(Value::as_bool) == Some(true)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Fate, Item};
+    use super::{Fate, Item, has_failures};
     use crate::http::{Answer, Mask};
     use crate::secret::Secret;
+
+    #[test]
+    fn a_good_status_may_hold_failures() {
+        let has = |body: &str| has_failures(&Answer { status: 200, body: body.into(), ..Answer::default() });
+        assert!(has(r#"{"updated_indices":0,"failures":true,"failed_indices":[{"reason":"in use"}]}"#));
+        assert!(!has(r#"{"updated_indices":1,"failures":false,"failed_indices":[]}"#));
+        assert!(!has(r#"{"acknowledged":true}"#) && !has("") && !has("[]"));
+    }
 
     fn read(body: &[u8], count: usize) -> Result<Vec<Item>, String> {
         super::read(&Answer { body: body.to_vec(), ..Answer::default() }, count)

@@ -4,7 +4,7 @@
 
 use super::{ElasticSettings, reply, template};
 use crate::http::{Answer, Client};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One thing to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,11 +58,11 @@ impl SetUp {
         };
         let policy_body =
             if product.is_opensearch { template::ism(stream, days) } else { template::ilm(days) };
-        let old = get(policy_path.clone())?;
+        let has_policy = get(policy_path.clone())?.is_good();
         let what = format!(
             "life-cycle policy {policy}: a new index each 50 GB or 7 days, deleted {days} days later"
         );
-        match (old.is_good(), product.is_opensearch) {
+        match (has_policy, product.is_opensearch) {
             // OpenSearch replaces a policy only when it is told which one; that is left to people.
             (true, true) => kept.push(format!("life-cycle policy {policy}")),
             _ => steps.push(step(what, policy_path, policy_body, product.is_opensearch)),
@@ -72,6 +72,13 @@ impl SetUp {
         steps.push(step(format!("index template {policy} for {stream}"), template_path, body, false));
         if reply::has_stream(&get(format!("/_data_stream/{stream}"))?) {
             kept.push(format!("data stream {stream}"));
+            if product.is_opensearch && !has_policy {
+                // A policy takes by itself only what is made after it.
+                let what = format!("life-cycle policy {policy} for the indices that {stream} has");
+                let path = format!("/_plugins/_ism/add/{stream}");
+                let body = json!({ "policy_id": policy });
+                steps.push(SetUpStep { method: "POST", ..step(what, path, body, true) });
+            }
         } else if get(format!("/{stream}"))?.is_good() {
             return Err(format!(
                 "an ordinary index is called {stream}, so there can be no data stream of that name: pause the sink, \
@@ -107,7 +114,7 @@ impl SetUp {
         let body = if step.body.is_null() { Vec::new() } else { step.body.to_string().into_bytes() };
         let request = self.settings.http.request(step.method, step.path.clone(), "application/json", body);
         let answer: Answer = self.client.ask(request).map_err(|error| error.to_string())?;
-        if answer.is_good() {
+        if answer.is_good() && !reply::has_failures(&answer) {
             Ok(())
         } else {
             Err(format!("{} {}: {}", step.method, step.path, answer.told()))

@@ -64,7 +64,8 @@ pub(super) fn ilm(days: u32) -> Value {
     } } })
 }
 
-/// OpenSearch's policy, which says itself which indices it is for.
+/// OpenSearch's policy, which says itself what it is for: it knows the indices of a data stream by the stream's
+/// name. A pattern with more in it would be at odds with the policies of other streams.
 pub(super) fn ism(stream: &str, days: u32) -> Value {
     json!({ "policy": {
         "description": "made by purser",
@@ -77,6 +78,6 @@ pub(super) fn ism(stream: &str, days: u32) -> Value {
             },
             { "name": "delete", "actions": [{ "delete": {} }], "transitions": [] },
         ],
-        "ism_template": [{ "index_patterns": [format!(".ds-{stream}-*"), stream], "priority": 500 }],
+        "ism_template": [{ "index_patterns": [stream], "priority": 500 }],
     } })
 }

@@ -125,6 +125,10 @@ fn it_is_set_up_and_tested(node: &Node) {
     let again = SetUp::plan(&settings, 30).unwrap();
     assert!(again.steps().iter().all(|step| !step.path.contains("_data_stream")), "it is there");
     assert_eq!(again.kept(), ["data stream logs-purser.exec-test"]);
+    // The policy comes after the data stream then, which it does not take by itself.
+    let last = again.steps().last().map(|step| (step.method, step.path.as_str(), step.body.to_string()));
+    let body = r#"{"policy_id":"purser-logs-purser.exec-test"}"#.to_string();
+    assert_eq!(last, Some(("POST", "/_plugins/_ism/add/logs-purser.exec-test", body)));
     let found = node.ask("GET", "/_data_stream/logs-purser.exec-test", &json!({}));
     assert_eq!(found["data_streams"][0]["template"], "purser-logs-purser.exec-test");
 
