@@ -5,6 +5,7 @@
 //! read and anything is printed; nothing here decodes kernel records or store blocks.
 
 mod agent;
+mod brief;
 mod command;
 pub mod config;
 pub mod control;

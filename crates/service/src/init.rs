@@ -89,7 +89,7 @@ impl Root {
     }
 
     /// Where the absolute `path` of the installed system is for us.
-    pub(crate) fn join(&self, path: &Path) -> PathBuf {
+    pub fn join(&self, path: &Path) -> PathBuf {
         self.0.join(path.strip_prefix("/").unwrap_or(path))
     }
 }

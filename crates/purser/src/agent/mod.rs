@@ -5,6 +5,7 @@
 //! place to carry on from, in one write. Whatever ends this process in between loses nothing.
 
 mod answer;
+mod handed;
 mod notify;
 mod pins;
 mod place;

@@ -2,8 +2,12 @@
 //! Tells the service manager how the agent is: ready, reloading, alive, stopping. One datagram a
 //! word, to the socket named in `NOTIFY_SOCKET`; without that name nobody is told. It never waits.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsStr;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -54,6 +58,27 @@ impl Notify {
         self.send("STOPPING=1\nSTATUS=stopping");
     }
 
+    /// The manager shall keep `socket` under `name` and hand it over with the next start. One that it keeps already
+    /// under that name is given up.
+    pub(super) fn keep(&self, name: &str, socket: BorrowedFd<'_>) {
+        let Some(manager) = &self.socket else { return };
+        self.forget(name);
+        let words = format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        let sockets = [socket];
+        if rights.push(SendAncillaryMessage::ScmRights(&sockets)) {
+            let words = [IoSlice::new(words.as_bytes())];
+            // Without it clients find nobody during a restart, as without a manager.
+            sendmsg(manager.as_fd(), &words, &mut rights, SendFlags::NOSIGNAL).unwrap_or_default();
+        }
+    }
+
+    /// The manager shall give up what it keeps under `name`.
+    pub(super) fn forget(&self, name: &str) {
+        self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
     /// A manager that does not listen is no reason to stop recording: its watchdog will tell it.
     fn send(&self, words: &str) {
         if let Some(socket) = &self.socket {
@@ -81,7 +106,11 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Notify, connect};
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     use std::ffi::OsString;
+    use std::io::{IoSliceMut, Read, Write};
+    use std::mem::MaybeUninit;
+    use std::os::fd::AsFd;
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -114,6 +143,32 @@ mod tests {
             unwatched.stopping();
             assert!(heard(&manager).starts_with("STOPPING=1"));
         }
+    }
+
+    #[test]
+    fn a_socket_is_given_to_the_manager_under_a_name() {
+        let (manager, ours) = UnixDatagram::pair().unwrap();
+        let notify = Notify { socket: Some(ours), watchdog: false };
+        let (kept, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        notify.keep("metrics", kept.as_fd());
+        drop(kept);
+        assert_eq!(heard(&manager), "FDSTOREREMOVE=1\nFDNAME=metrics");
+        let mut bytes = [0; 256];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut rights = RecvAncillaryBuffer::new(&mut space);
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let got = recvmsg(&manager, &mut into, &mut rights, RecvFlags::empty()).unwrap();
+        assert_eq!(&bytes[..got.bytes], b"FDSTORE=1\nFDNAME=metrics\nFDPOLL=0");
+        let mut passed = rights.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(sockets) => sockets.collect(),
+            _ => Vec::new(),
+        });
+        // It is the same socket.
+        let mut again = std::os::unix::net::UnixStream::from(passed.next().unwrap());
+        again.write_all(b"here").unwrap();
+        let mut text = [0; 4];
+        (&other).read_exact(&mut text).unwrap();
+        assert_eq!(&text, b"here");
     }
 
     #[test]

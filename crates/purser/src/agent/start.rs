@@ -2,6 +2,7 @@
 //! From options to a running agent: everything is opened and checked here, in the order in
 //! which a failure leaves nothing behind.
 
+use super::handed::Handed;
 use super::notify::Notify;
 use super::pins::pins_of;
 use super::place::Place;
@@ -18,6 +19,7 @@ use anyhow::bail;
 use event::{Container, Gap, GapCause, codec};
 use probe::{Origin, Probe};
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +27,9 @@ use store::{Query, Reader, Recovery, Writer};
 
 /// Newest events looked at for containers that were met before.
 const REMEMBERED_EVENTS: usize = 1024;
+
+/// The name under which the service manager keeps the socket of metrics.
+const METRICS: &str = "metrics";
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -59,6 +64,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     if !rustix::process::geteuid().is_root() {
         bail!("recording needs root: run it with sudo, or look at purser doctor");
     }
+    let mut handed = Handed::from_environment();
     // Before there is anything to hide: records hold what redaction has not seen yet.
     rights::hide()?;
     let prepared = sinks::prepare_all(&config)?;
@@ -74,9 +80,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     rights::drop_most(config.sources.values().any(reads_containers))?;
     let wake = Wake::new()?;
     let server = Server::start(&options.store, wake.waker()?)?;
-    if config.metrics.listen != Listen::Off {
-        metrics::start(&config.metrics.listen, &options.store)?;
-    }
+    let notify = Notify::from_environment();
+    serve_metrics(&config, &options.store, handed.take(METRICS), &notify)?;
     let store_end = store.next_sequence();
     let sinks = Sinks::new(&options.store, wake.waker()?);
     let place = Place::decode(store.position()).unwrap_or_default();
@@ -95,7 +100,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         started: Instant::now(),
         notices: Vec::new(),
         watch,
-        notify: Notify::from_environment(),
+        notify,
         for_good: false,
         canary_at: Instant::now(),
         mishap: None,
@@ -111,6 +116,22 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     let end = agent.line.store.next_sequence();
     agent.sources.configure(&agent.config, agent.pipeline.redactor(), end)?;
     Ok(agent)
+}
+
+/// The service manager keeps the socket over a restart, so that nobody who asks meanwhile is turned away.
+fn serve_metrics(
+    config: &Config,
+    store: &Path,
+    kept: Option<OwnedFd>,
+    notify: &Notify,
+) -> anyhow::Result<()> {
+    if config.metrics.listen == Listen::Off {
+        notify.forget(METRICS);
+        return Ok(());
+    }
+    let socket = metrics::start(&config.metrics.listen, store, kept)?;
+    notify.keep(METRICS, socket.as_fd());
+    Ok(())
 }
 
 /// Containers of the newest events: what the runtimes said of them need not be waited for again.

@@ -206,7 +206,7 @@ fn agent(args: &Args) -> anyhow::Result<Definition> {
         |first: &[&str]| first.iter().map(|word| word.to_string()).chain(flags.clone()).collect::<Vec<_>>();
     Ok(Definition {
         description: described(args, "Records every program that the containers of this host run"),
-        program: std::env::current_exe().context("finding this program")?,
+        program: args.which.as_inside(std::env::current_exe().context("finding this program")?),
         arguments: words(&["run", "--service", name.as_str()]),
         user: None,
         working_directory,
@@ -234,8 +234,12 @@ fn program(args: &Args) -> anyhow::Result<Definition> {
         return Err(Usage(format!("give the service a name: --name NAME; {DEFAULT} is the agent's")).into());
     }
     let mut words = args.command.iter();
-    let program = words.next().context("no program")?;
-    let program = find(Path::new(program))?;
+    let program = Path::new(words.next().context("no program")?);
+    // An image's programs are known by their paths inside, and need not be there yet.
+    let program = match args.which.is_image() && program.is_absolute() {
+        true => args.which.as_inside(program.to_path_buf()),
+        false => find(program)?,
+    };
     let arguments = words
         .map(|word| word.to_str().map(str::to_string).ok_or(word))
         .collect::<Result<Vec<String>, _>>()
@@ -310,6 +314,14 @@ fn find(program: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn warn(definition: &Definition, place: &Place) {
+    let there = place.root.join(&definition.program);
+    if !place.root.is_host() && !there.is_file() {
+        say(&format!(
+            "purser: warning: the image has no {} yet, which the service runs; copy the program to {}",
+            definition.program.display(),
+            there.display()
+        ));
+    }
     let root_runs_it = definition.user.is_none() && !definition.user_service;
     if root_runs_it && place.root.is_host() && is_open_to_others(&definition.program) {
         say(&format!(

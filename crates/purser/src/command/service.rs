@@ -51,6 +51,13 @@ impl Which {
         self.root.is_some()
     }
 
+    /// How an image knows the file at `path`, if it is one of its own.
+    pub(super) fn as_inside(&self, path: PathBuf) -> PathBuf {
+        let root = self.root.as_deref().and_then(|root| root.canonicalize().ok());
+        let inside = root.and_then(|root| Some(Path::new("/").join(path.strip_prefix(root).ok()?)));
+        inside.unwrap_or(path)
+    }
+
     /// Where its files are.
     pub(crate) fn place(&self) -> anyhow::Result<Place> {
         let name = Name::new(&self.service).map_err(|error| Usage(error.to_string()))?;

@@ -8,13 +8,13 @@ use super::place::Found;
 use super::service::{Which, store_of, tell_failure};
 use super::{Usage, say};
 use crate::agent;
+use crate::brief;
 use crate::control::{Request, Status, ask};
 use crate::exit::Exit;
 use anyhow::{Context, bail};
 use service::{Active, Installed, Manager, State};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use swap::Swap;
@@ -42,6 +42,8 @@ Exit codes: 0 done, 1 refused, or gone back to the old program; 2 wrong command 
 
 /// How long a program may take to tell its version, or to check a configuration.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How much of what it says is looked at.
+const ANSWER_BYTES: usize = 1 << 20;
 /// How long the new agent may take until it records.
 const HEALTH_LIMIT: Duration = Duration::from_secs(60);
 /// How long it must stay the same process: one that dies over and over is not healthy.
@@ -65,12 +67,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         return Err(trouble.into());
     }
     let untouched = "nothing was touched";
-    let version = version_of(&args.file).context(untouched)?;
     let Some(swap) = Swap::prepare(&args.file, &installed.program).context(untouched)? else {
         say(&format!("purser: {} is this file already, nothing changed", installed.program.display()));
         return Ok(Exit::Success);
     };
-    check(swap.fresh(), &installed).context(untouched)?;
+    let version = version_of(&swap, &args.file).context(untouched)?;
+    check(&swap, &installed).context(untouched)?;
     let running = manager.state()?.active == Active::Running;
     let before = ask(&store, &Request::Status).ok().and_then(|reply| reply.status);
     let old = swap.exchange()?;
@@ -107,8 +109,8 @@ fn go_back(failure: &anyhow::Error, old: swap::Old, manager: &Manager, store: &P
 }
 
 /// What the file calls itself: `purser 0.2.0`.
-fn version_of(file: &Path) -> anyhow::Result<String> {
-    let said = answer(file, &["--version"])?;
+fn version_of(swap: &Swap, file: &Path) -> anyhow::Result<String> {
+    let said = answer(swap.fresh(), &["--version"])?;
     let said = said.lines().next().unwrap_or_default().trim();
     if !said.starts_with("purser ") {
         bail!("{} is not purser: asked for its version it says {said:?}", file.display());
@@ -116,45 +118,29 @@ fn version_of(file: &Path) -> anyhow::Result<String> {
     Ok(said.to_string())
 }
 
-/// From where it will run, so that a place that forbids programs is noticed.
-fn check(fresh: &Path, installed: &Installed) -> anyhow::Result<()> {
+/// Run where it will be, so that a place that forbids programs is noticed.
+fn check(swap: &Swap, installed: &Installed) -> anyhow::Result<()> {
     let mut words = vec!["config"];
     if let Some(config) = installed.fact("config") {
         words.extend(["--config", config]);
     }
-    answer(fresh, &words).context("the new program does not accept the service's configuration").map(drop)
+    answer(swap.fresh(), &words)
+        .context("the new program does not accept the service's configuration")
+        .map(drop)
 }
 
 /// Runs a program that must end soon and well.
 fn answer(program: &Path, words: &[&str]) -> anyhow::Result<String> {
     let doing = || format!("running {} {}", program.display(), words.join(" "));
-    // A bare name would be looked for in PATH.
-    let program = std::path::absolute(program).with_context(doing)?;
-    let mut command = Command::new(&program);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Root may read every file, so only a missing x bit keeps it from this one.
-    let mode = program.metadata().map(|metadata| metadata.permissions().mode());
-    if mode.is_ok_and(|mode| mode & 0o111 == 0) {
-        bail!("{}: it cannot be executed; run chmod +x on it", doing());
+    let said =
+        brief::run(Command::new(program).args(words), ANSWER_LIMIT, ANSWER_BYTES).with_context(doing)?;
+    let Some(said) = said else { bail!("{}: no end within {} s", doing(), ANSWER_LIMIT.as_secs()) };
+    if !said.status.success() {
+        let errors = String::from_utf8_lossy(&said.errors);
+        let errors = Some(errors.trim()).filter(|errors| !errors.is_empty()).unwrap_or("it said nothing");
+        bail!("{}: {}: {errors}", doing(), said.status);
     }
-    let mut child = command.spawn().with_context(doing)?;
-    let start = Instant::now();
-    // What is printed fits a pipe; a program that prints without end does not end in time.
-    while child.try_wait().with_context(doing)?.is_none() {
-        if start.elapsed() > ANSWER_LIMIT {
-            child.kill().with_context(doing)?;
-            child.wait().with_context(doing)?;
-            bail!("{}: no end within {} s", doing(), ANSWER_LIMIT.as_secs());
-        }
-        sleep(Duration::from_millis(5));
-    }
-    let output = child.wait_with_output().with_context(doing)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = Some(said.trim()).filter(|said| !said.is_empty()).unwrap_or("it said nothing");
-        bail!("{}: {}: {said}", doing(), output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&said.out).into_owned())
 }
 
 /// Waits for another agent than `before` that answers, records, has its kernel side pinned and stays.

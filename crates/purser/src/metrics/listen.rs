@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where metrics are served: nowhere, a loopback address, or a unix socket.
 
+use rustix::net::{AddressFamily, sockopt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -92,6 +94,35 @@ impl Listener {
         }
     }
 
+    /// The listener that `socket` is already, if it listens there; a socket in the file system that is no longer
+    /// at its path reaches nobody.
+    pub(super) fn kept(listen: &Listen, socket: OwnedFd) -> Option<Listener> {
+        if !sockopt::socket_acceptconn(&socket).ok()? {
+            return None;
+        }
+        match (listen, sockopt::socket_domain(&socket).ok()?) {
+            (Listen::Loopback(address), AddressFamily::INET | AddressFamily::INET6) => {
+                let listener = TcpListener::from(socket);
+                (listener.local_addr().ok()? == *address).then_some(Listener::Loopback(listener))
+            }
+            (Listen::Unix(path), AddressFamily::UNIX) => {
+                let listener = UnixListener::from(socket);
+                let there = fs::symlink_metadata(path).is_ok_and(|at| at.file_type().is_socket());
+                let same = listener.local_addr().ok()?.as_pathname() == Some(path);
+                (there && same).then_some(Listener::Unix(listener))
+            }
+            _ => None,
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    pub(super) fn socket(&self) -> io::Result<OwnedFd> {
+        match self {
+            Listener::Loopback(listener) => Ok(listener.try_clone()?.into()),
+            Listener::Unix(listener) => Ok(listener.try_clone()?.into()),
+        }
+    }
+
     pub(super) fn accept(&self) -> io::Result<Client> {
         Ok(match self {
             Listener::Loopback(listener) => Client::Loopback(listener.accept()?.0),
@@ -147,7 +178,30 @@ impl Write for Client {
 
 #[cfg(test)]
 mod tests {
-    use super::Listen;
+    use super::{Listen, Listener};
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn a_kept_socket_serves_where_it_was_wanted_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.sock");
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let at = |place: &str| Listen::try_from(place.to_string()).unwrap();
+        let (unix, tcp) = (at(&format!("unix:{}", path.display())), at(&free.to_string()));
+        let kept = |opened: &Listen| Listener::open(opened).unwrap().socket().unwrap();
+        assert!(Listener::kept(&tcp, kept(&tcp)).is_some());
+        assert!(Listener::kept(&unix, kept(&unix)).is_some());
+        assert!(Listener::kept(&unix, kept(&tcp)).is_none());
+        assert!(Listener::kept(&tcp, kept(&unix)).is_none());
+        assert!(Listener::kept(&at("127.0.0.1:1"), kept(&tcp)).is_none());
+        let socket = kept(&unix);
+        std::fs::remove_file(&path).unwrap();
+        assert!(Listener::kept(&unix, socket).is_none());
+        let connected = std::os::unix::net::UnixStream::pair().unwrap().0;
+        assert!(Listener::kept(&unix, OwnedFd::from(connected)).is_none());
+        assert!(Listener::kept(&unix, std::fs::File::open("/dev/null").unwrap().into()).is_none());
+    }
 
     #[test]
     fn only_this_host_is_served() {

@@ -13,6 +13,7 @@ use crate::control::{Reply, Request, ask};
 use anyhow::Context;
 use serde_json::json;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,16 +33,21 @@ const REQUEST_BYTES: usize = 8 << 10;
 /// Pause when the kernel gives no more connections, as without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the agent that works on `store` for as long as the process lives.
+/// Serves the agent that works on `store` for as long as the process lives. `kept` is the socket of the agent
+/// before, if somebody kept it. Returns the socket, so that it can be kept for the next one: meanwhile clients
+/// wait instead of being turned away.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub(crate) fn start(listen: &Listen, store: &Path) -> anyhow::Result<()> {
-    let listener = Listener::open(listen).with_context(|| format!("[metrics] listen: opening {listen}"))?;
+pub(crate) fn start(listen: &Listen, store: &Path, kept: Option<OwnedFd>) -> anyhow::Result<OwnedFd> {
+    let opening = || format!("[metrics] listen: opening {listen}");
+    let kept = kept.and_then(|socket| Listener::kept(listen, socket));
+    let listener = kept.map_or_else(|| Listener::open(listen), Ok).with_context(opening)?;
+    let socket = listener.socket().with_context(opening)?;
     let pages =
         Arc::new(Pages { store: store.to_path_buf(), metrics: Mutex::default(), health: Mutex::default() });
     thread::Builder::new().name("metrics".to_string()).spawn(move || serve(&listener, &pages))?;
-    Ok(())
+    Ok(socket)
 }
 
 /// The answers, and who is asked for them.

@@ -2,26 +2,22 @@
 //! Where secrets are read: files that only root can read, systemd credentials, and programs that
 //! print them. What is wrong is said without what was read.
 
+use crate::brief;
 use crate::config::sink::Sasl;
 use crate::config::sink::http::SecretPlace;
 use anyhow::{Context, bail};
-use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, open};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use ship::Secret;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 /// Longest secret, in bytes.
 const SECRET_LIMIT: u64 = 64 << 10;
 /// Time a program has to print a secret.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
-/// Time between looks at it.
-const COMMAND_NAP: Duration = Duration::from_millis(5);
 /// Where systemd puts credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
@@ -82,47 +78,13 @@ pub(crate) fn command(arguments: &[String]) -> anyhow::Result<Secret> {
 fn command_within(arguments: &[String], patience: Duration) -> anyhow::Result<Secret> {
     let (program, rest) = arguments.split_first().context("there is no program to ask for the secret")?;
     let about = format!("asking {program} for the secret");
-    let mut child = Command::new(program)
-        .args(rest)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| about.clone())?;
-    let printed = output_of(&mut child, Instant::now() + patience);
-    // Before its end is taken note of, so that the number of the group is still its own.
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let Some(group) = group {
-        // It may have ended, with all it started.
-        kill_process_group(group, Signal::KILL).unwrap_or_default();
-    }
-    let status = child.wait().with_context(|| about.clone())?;
-    match printed.with_context(|| about.clone())? {
+    let mut command = Command::new(program);
+    command.args(rest).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let limit = usize::try_from(SECRET_LIMIT).unwrap_or(usize::MAX);
+    match brief::run(&mut command, patience, limit).with_context(|| about.clone())? {
         None => bail!("{about}: it did not end within {} s", patience.as_secs()),
-        Some(_) if !status.success() => bail!("{about}: it ended with {status}"),
-        Some(bytes) => trimmed(bytes).context(about),
-    }
-}
-
-/// What it has printed when it ends; `None` when it does not until `end`.
-fn output_of(child: &mut Child, end: Instant) -> anyhow::Result<Option<Vec<u8>>> {
-    let mut out = child.stdout.take().context("the program has no output")?;
-    fcntl_setfl(&out, OFlags::NONBLOCK)?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("the program has no number")?;
-    let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    let mut bytes = Vec::new();
-    loop {
-        // Looked for first: what it printed before its end is in the pipe by then.
-        let is_over = waitid(WaitId::Pid(pid), ended)?.is_some();
-        match (&mut out).take(SECRET_LIMIT + 1 - bytes.len() as u64).read_to_end(&mut bytes) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
-            _ if is_over || bytes.len() as u64 > SECRET_LIMIT => return Ok(Some(bytes)),
-            _ if Instant::now() >= end => return Ok(None),
-            _ => thread::sleep(COMMAND_NAP),
-        }
+        Some(said) if !said.status.success() => bail!("{about}: it ended with {}", said.status),
+        Some(said) => trimmed(said.out).context(about),
     }
 }
 

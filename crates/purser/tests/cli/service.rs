@@ -67,13 +67,47 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn an_image_knows_its_programs_by_their_paths_inside() {
+    let image = tempfile::tempdir().unwrap();
+    let bin = image.path().join("usr/local/bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_purser"), bin.join("purser")).unwrap();
+    let said = |words: &[&str]| {
+        let output = on(image.path(), "systemd", words);
+        good(&output);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let unit = |name: &str| fs::read_to_string(image.path().join("etc/systemd/system").join(name)).unwrap();
+    let inside = bin.join("purser");
+    let own = std::process::Command::new(&inside)
+        .args(["install", "--init", "systemd", "--root"])
+        .arg(image.path())
+        .output()
+        .unwrap();
+    good(&own);
+    assert_eq!(String::from_utf8_lossy(&own.stderr), "");
+    assert!(
+        unit("purser.service").contains("\nExecStart=:/usr/local/bin/purser run "),
+        "{}",
+        unit("purser.service")
+    );
+    let told = said(&["install", "-n", "later", "--", "/opt/later/bin/daemon", "-x"]);
+    assert!(told.contains("the image has no /opt/later/bin/daemon yet"), "{told}");
+    assert!(unit("later.service").contains("/opt/later/bin/daemon -x"));
+    assert_eq!(said(&["install", "-n", "tool", "--", inside.to_str().unwrap(), "log"]), "");
+    assert!(unit("tool.service").contains("/usr/local/bin/purser log"));
+}
+
+#[test]
 fn options_are_kept_until_others_are_given() {
     let image = tempfile::tempdir().unwrap();
     let install = |words: &[&str]| {
         let output = on(image.path(), "systemd", &[&["install"], words].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         good(&output);
-        said
+        // The program itself is not in this image.
+        let said = said.split_inclusive('\n').filter(|line| !line.contains("the image has no "));
+        said.collect::<String>()
     };
     let unit = || fs::read_to_string(image.path().join("etc/systemd/system/purser.service")).unwrap();
     install(&["--store", "/data/a", "--config", "/etc/a.toml", "--description", "Mine, 1"]);

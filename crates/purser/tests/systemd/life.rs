@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::machine::Machine;
 use crate::numbered::{self, Numbered};
+use crate::scrapes::Scrapes;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const KILLS: u32 = 5;
@@ -25,6 +26,8 @@ const CONFIG: &str = r#"mkdir -p /etc/purser; cat >/etc/purser/purser.toml <<END
 include = ["container"]
 names = ["never-*"]
 cgroups = ["*/numbered.service", "*/unseen.service", "*/kept.service"]
+[metrics]
+listen = "unix:/run/purser.metrics"
 END
 "#;
 
@@ -86,6 +89,7 @@ fn install(machine: &Machine) -> Result<()> {
 
 /// How long from the end of one agent to the next one that is ready, by the kernel's clock.
 fn kills(machine: &Machine) -> Result<()> {
+    let scrapes = Scrapes::start(machine.outside("/run/purser.metrics"));
     let (mut started, mut took) = (Vec::new(), Vec::new());
     for kill in 1..=KILLS {
         let old = pid(machine)?;
@@ -105,6 +109,9 @@ fn kills(machine: &Machine) -> Result<()> {
     }
     println!("from kill -9, ms: to the next start {started:?}, to ready {took:?}");
     ensure!(took.iter().all(|&ms| ms < BACK_LIMIT_MS), "{took:?}");
+    let asked = scrapes.end();
+    println!("asked for its health all the while: {asked:?}");
+    ensure!(asked.answered > 0 && asked.turned_away.is_empty(), "{asked:?}");
     machine.inside("systemctl reset-failed purser").map(drop)
 }
 
@@ -180,26 +187,24 @@ fn upgrade(machine: &Machine) -> Result<()> {
 fn failing_upgrades(machine: &Machine) -> Result<()> {
     let old = pid(machine)?;
     // What is not purser, or does not run, never gets into its place.
-    put(machine, "other", b"#!/bin/sh\necho somebody else\n")?;
-    put(machine, "text", b"no program at all\n")?;
-    for (file, why) in [("other", "is not purser"), ("text", "running"), ("absent", "running")] {
-        let said = machine.refused(&format!("purser upgrade /mnt/brought/{file}"), 1)?;
-        ensure!(said.contains(why), "{said}");
-    }
-    machine.inside("printf '#!/bin/sh\nexit 1\n' >/run/silent; chmod +x /run/silent; echo >/run/plain")?;
-    for (file, why) in [("silent", "exit status: 1: it said nothing"), ("plain", "run chmod +x on it")] {
-        let said = machine.refused(&format!("purser upgrade /run/{file}"), 1)?;
-        ensure!(said.contains("nothing was touched: running /run/") && said.contains(why), "{said}");
+    put(machine, "script", b"#!/bin/sh\necho purser 9.9.9\n")?;
+    machine.inside("cp /mnt/brought/newer /run/plain; chmod -x /run/plain")?;
+    machine.inside("cp /mnt/brought/dies /run/open; chmod go+w /run/open")?;
+    for (file, why) in [
+        ("/mnt/brought/script", "is not purser for this machine"),
+        ("/bin/true", "is not purser: asked for its version"),
+        ("/bin/false", "exit status: 1: it said nothing"),
+        ("/absent", "No such file"),
+        ("/run/plain", "run chmod +x on it"),
+        ("/run/open", "lets others write it"),
+        ("/dev/null", "no file that could be a program"),
+    ] {
+        let said = machine.refused(&format!("purser upgrade {file}"), 1)?;
+        ensure!(said.contains("nothing was touched") && said.contains(why), "{file}: {said}");
     }
     ensure!(pid(machine)? == old, "the agent was touched");
     // What passes all that and then ends is taken back.
-    let script = |end: &str| {
-        format!(
-            "#!/bin/sh\ncase $1 in --version) echo purser 9.9.9;; config | init-hook) ;; *) {end};; esac\n"
-        )
-    };
-    for (name, end) in [("dies", "exit 1"), ("refuses", "exit 2")] {
-        put(machine, name, script(end).as_bytes())?;
+    for name in ["dies", "refuses"] {
         let start = Instant::now();
         let said = machine.refused(&format!("purser upgrade /mnt/brought/{name}"), 1)?;
         println!("back from an upgrade that {name} after {:.1} s", start.elapsed().as_secs_f64());

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 /// Made once a host and kept: it takes minutes. The number goes up when what is in it changes.
 const ROOT: &str = "/var/cache/purser-tests/systemd-bookworm-1";
 const PACKAGES: &str = "--include=systemd,systemd-sysv,dbus";
-const MIRROR: &str = "http://deb.debian.org/debian";
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const HALT_LIMIT: Duration = Duration::from_secs(20);
 /// Where the machine finds what the tests bring.
@@ -63,6 +62,11 @@ impl Machine {
     /// A directory that the machine sees as [`BROUGHT`].
     pub(crate) fn brought(&self) -> PathBuf {
         self.dir.path().join("brought")
+    }
+
+    /// The same file as the machine's `path`, as the host reaches it.
+    pub(crate) fn outside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.leader))
     }
 
     fn wait_booted(&mut self) -> Result<()> {
@@ -144,7 +148,7 @@ fn make_root() -> Result<()> {
     }
     let part = format!("{ROOT}.{}", std::process::id());
     fs::create_dir_all(&part)?;
-    run(Command::new("debootstrap").args(["--variant=minbase", PACKAGES, "bookworm", &part, MIRROR]))
+    run(Command::new("debootstrap").args(["--variant=minbase", PACKAGES, "bookworm", &part]))
         .context("making a Debian root for the machine; is the network there?")?;
     if fs::rename(&part, ROOT).is_err() {
         // Another run was faster.
@@ -154,10 +158,14 @@ fn make_root() -> Result<()> {
 }
 
 fn bring(brought: &Path) -> Result<()> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/load");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
     fs::copy(env!("CARGO_BIN_EXE_purser"), brought.join("purser"))?;
-    for (program, source, flags) in [("load", "load.c", &[][..]), ("load-target", "target.c", &["-nostdlib"])]
-    {
+    for (program, source, flags) in [
+        ("load", "load/load.c", &[][..]),
+        ("load-target", "load/target.c", &["-nostdlib"]),
+        ("dies", "upgrade/ends.c", &["-DEND=1"]),
+        ("refuses", "upgrade/ends.c", &["-DEND=2"]),
+    ] {
         let mut gcc = Command::new("gcc");
         gcc.args(["-O1", "-static"]).args(flags).arg("-o").arg(brought.join(program)).arg(tests.join(source));
         run(&mut gcc)?;

@@ -9,6 +9,8 @@ mod machine; // a systemd that boots, and commands inside
 #[cfg(test)]
 mod numbered; // numbered executions inside, and which of them are in the record
 #[cfg(test)]
-mod programs;
+mod programs; // other programs as services, of systemd and of SysV scripts
 #[cfg(test)]
-mod trouble; // the agent with what people do wrong: its configuration, directories that are missing // other programs as services, of systemd and of SysV scripts
+mod scrapes; // somebody who asks for the agent's health all the time
+#[cfg(test)]
+mod trouble; // the agent with what people do wrong: its configuration, directories that are missing

@@ -99,6 +99,10 @@ fn agent_service(unit: &mut Unit, definition: &Definition, agent: &Agent) {
     unit.set("RestartPreventExitStatus", "2");
     unit.about("The main loop itself feeds the watchdog, so one that is stuck is replaced.");
     unit.set("WatchdogSec", "30s");
+    unit.about(
+        "Keeps the socket of metrics over a restart: who asks meanwhile waits, and is not turned away.",
+    );
+    unit.set("FileDescriptorStoreMax", "4");
     unit.set("TimeoutStartSec", "3min");
     unit.set("TimeoutStopSec", "1min");
     unit.set("OOMScoreAdjust", "-900");
