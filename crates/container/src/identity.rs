@@ -112,10 +112,15 @@ impl FromStr for Runtime {
 
 /// The longest name the kernel gives a cgroup; longer ones cannot be real.
 const NAME_LIMIT: usize = 255;
+/// The cgroup that holds those of debugging sessions.
+const SESSIONS: &str = "purser-debug";
 
 /// The container that the tasks of a cgroup belong to: the innermost one.
 /// `None` is no container: a service or a session of the host, or the monitor of a container.
 pub fn identify(cgroup: &Cgroup<'_>) -> Option<Identity> {
+    if let Some(identity) = of_session(cgroup.path) {
+        return Some(identity);
+    }
     let mut walk = Walk::default();
     let mut parent: &[u8] = b"";
     for name in names(cgroup.path) {
@@ -127,6 +132,25 @@ pub fn identify(cgroup: &Cgroup<'_>) -> Option<Identity> {
     }
     let found = walk.found.or_else(|| by_namespace(cgroup, walk.leaf_is_pod));
     found.map(|(id, runtime)| Identity { id, runtime, pod_uid: walk.pod_uid, nested: walk.nested })
+}
+
+/// The name of the cgroup of a debugging session, and the one above it: what runs there works in a container, and
+/// does not count as the container's.
+///
+/// `None` when the id is none that a cgroup could be called by.
+pub fn session_cgroup(runtime: Runtime, id: &str, session: &str) -> Option<(&'static str, String)> {
+    let name = format!("{runtime}:{session}:{id}");
+    (name.len() <= NAME_LIMIT && !id.is_empty() && !name.contains(['/', '\n', '\0']))
+        .then_some((SESSIONS, name))
+}
+
+/// What [`session_cgroup`] wrote.
+fn of_session(path: &[u8]) -> Option<Identity> {
+    let mut names = names(path);
+    let name = names.next().filter(|name| *name == SESSIONS.as_bytes()).and_then(|_| names.next())?;
+    let mut parts = std::str::from_utf8(name).ok()?.splitn(3, ':');
+    let (runtime, _session, id) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
+    (!id.is_empty()).then(|| Identity { id: id.to_string(), runtime, pod_uid: None, nested: false })
 }
 
 /// The names on the way, root first, without what no cgroup can be called.

@@ -291,3 +291,18 @@ fn words() {
     }
     assert!("dockerd".parse::<Runtime>().is_err());
 }
+
+#[test]
+fn a_debugging_session_works_in_its_container() {
+    for (runtime, id) in [(Runtime::Docker, A), (Runtime::Nspawn, "web:1"), (Runtime::Lxc, "c1")] {
+        let (above, name) = super::session_cgroup(runtime, id, "5e55ab1e").unwrap();
+        is(&format!("/{above}/{name}"), id, runtime);
+        is(&format!("/{above}/{name}/below"), id, runtime);
+    }
+    assert_eq!(super::session_cgroup(Runtime::Docker, "", "1"), None);
+    assert_eq!(super::session_cgroup(Runtime::Docker, "a/b", "1"), None);
+    assert_eq!(super::session_cgroup(Runtime::Docker, &"a".repeat(250), "1"), None);
+    assert_eq!(plain("/purser-debug"), None);
+    assert_eq!(plain("/purser-debug/docker:1:"), None);
+    assert_eq!(plain("/purser-debug/nothing:1:x"), None);
+}

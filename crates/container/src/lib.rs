@@ -32,7 +32,7 @@ pub use counters::Statistics;
 pub use detect::{RuntimeState, detect};
 pub use directory::{Directory, Resolved};
 pub use error::LookupError;
-pub use identity::{Cgroup, Identity, Runtime, UnknownRuntime, identify};
+pub use identity::{Cgroup, Identity, Runtime, UnknownRuntime, identify, session_cgroup};
 pub use info::{Info, Pod};
 pub use logs::{Logged, Logs, Output};
 pub use sources::Sources;

@@ -7,6 +7,7 @@
 
 mod event;
 mod field;
+mod session;
 
 pub use event::{decode, encode};
 

@@ -146,7 +146,7 @@ impl Serialize for Bytes<'_> {
 }
 
 /// Lists of them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Texts<'a>(&'a [Vec<u8>]);
 
 impl Texts<'_> {
@@ -207,7 +207,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<ProcessFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<UserFields>,
+    user: Option<UserFields<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<ContainerPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -300,8 +300,10 @@ struct CharDeviceFields {
 }
 
 #[derive(Serialize)]
-struct UserFields {
+struct UserFields<'a> {
     id: Short,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<IdFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -437,6 +439,10 @@ struct PurserFields<'a> {
     gap: Option<GapFields<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    screen: Option<ScreenFields<'a>>,
 }
 
 impl PurserFields<'_> {
@@ -475,4 +481,34 @@ struct GapFields<'a> {
     last: Option<u64>,
     #[serde(skip_serializing_if = "str::is_empty")]
     detail: &'a str,
+}
+
+#[derive(PartialEq, Serialize)]
+struct SessionFields<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    target: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    from: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kits: &'a [String],
+    #[serde(skip_serializing_if = "Texts::is_empty")]
+    command: Texts<'a>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u32>,
+}
+
+#[derive(PartialEq, Serialize)]
+struct ScreenFields<'a> {
+    elapsed_ns: u64,
+    text: Bytes<'a>,
+    columns: u32,
+    rows: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_bytes: Option<u64>,
 }

@@ -9,8 +9,10 @@ pub mod codec;
 pub mod document;
 mod line;
 pub mod names;
+mod session;
 
 pub use line::{FileKey, Line, line_flags};
+pub use session::{Screen, Session, SessionAction};
 
 /// One thing that happened, on one boot of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,10 @@ pub enum Body {
     Agent(Agent),
     /// A line that a program wrote into a log file.
     Line(Box<Line>),
+    /// Somebody began, ended or was refused a session in a container.
+    Session(Box<Session>),
+    /// What a session's terminal showed.
+    Tty(Box<Screen>),
 }
 
 /// The kind of an event: the number kept in the store's filters and the word in documents.
@@ -64,12 +70,25 @@ pub enum Kind {
     Agent = 5,
     /// [`Body::Line`].
     Line = 6,
+    /// [`Body::Session`]; documents say `session_start`, `session_end` or `session_refused`.
+    Session = 7,
+    /// [`Body::Tty`].
+    Tty = 8,
 }
 
 impl Kind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Kind; 7] =
-        [Kind::Exec, Kind::ExecFailed, Kind::Exit, Kind::Running, Kind::Gap, Kind::Agent, Kind::Line];
+    pub const ALL: [Kind; 9] = [
+        Kind::Exec,
+        Kind::ExecFailed,
+        Kind::Exit,
+        Kind::Running,
+        Kind::Gap,
+        Kind::Agent,
+        Kind::Line,
+        Kind::Session,
+        Kind::Tty,
+    ];
 
     /// The word for this kind on the command line.
     pub fn word(self) -> &'static str {
@@ -81,6 +100,8 @@ impl Kind {
             Kind::Gap => "gap",
             Kind::Agent => "agent",
             Kind::Line => "line",
+            Kind::Session => "session",
+            Kind::Tty => "tty",
         }
     }
 
@@ -101,6 +122,8 @@ impl Event {
             Body::Gap(_) => Kind::Gap,
             Body::Agent(_) => Kind::Agent,
             Body::Line(_) => Kind::Line,
+            Body::Session(_) => Kind::Session,
+            Body::Tty(_) => Kind::Tty,
         }
     }
 
@@ -119,7 +142,7 @@ impl Event {
             Body::Exec(exec) | Body::Running(exec) => Some(&exec.process),
             Body::ExecFailed(failed) => Some(&failed.process),
             Body::Exit(exit) => Some(&exit.process),
-            Body::Gap(_) | Body::Agent(_) | Body::Line(_) => None,
+            Body::Gap(_) | Body::Agent(_) | Body::Line(_) | Body::Session(_) | Body::Tty(_) => None,
         }
     }
 }

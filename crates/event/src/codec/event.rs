@@ -6,9 +6,10 @@
 
 use super::CodecError;
 use super::field::{Fields, Put, Value};
+use super::session;
 use crate::{
     Agent, Body, Event, Exec, ExecFailed, Exit, Gap, GapCause, Kind, Line, Namespaces, Process, ProcessKey,
-    Tty,
+    Screen, Session, Tty,
 };
 
 mod tag {
@@ -113,6 +114,8 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
             out.text(tag::VERSION, &agent.version);
         }
         Body::Line(line) => put_line(line, out),
+        Body::Session(session) => session::put_session(session, out),
+        Body::Tty(screen) => session::put_screen(screen, out),
     }
 }
 
@@ -231,6 +234,8 @@ struct Draft {
     gap: Gap,
     agent: Agent,
     line: Line,
+    session: Session,
+    screen: Screen,
 }
 
 /// Decodes what [`encode`] wrote.
@@ -252,6 +257,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, CodecError> {
         gap: Gap { cpu: u32::MAX, ..Gap::default() },
         agent: Agent::default(),
         line: Line::default(),
+        session: Session::default(),
+        screen: Screen::default(),
     };
     draft.exec.process.login_uid = u32::MAX;
     let mut fields = Fields::new(bytes);
@@ -333,7 +340,8 @@ fn take_outcome(draft: &mut Draft, number: u32, value: u64) {
         tag::GAP_CPU => gap.cpu = (value as u32).wrapping_sub(1),
         tag::FIRST => gap.first = value,
         tag::LAST => gap.last = value,
-        _ => take_place(&mut draft.line, number, value),
+        tag::DEVICE..=tag::LINE_REDACTED => take_place(&mut draft.line, number, value),
+        _ => session::take_number(&mut draft.session, &mut draft.screen, number, value),
     }
 }
 
@@ -377,7 +385,7 @@ fn take_bytes(draft: &mut Draft, number: u32, value: &[u8]) {
         tag::TEXT => draft.line.message = value.to_vec(),
         tag::JSON => draft.line.json = text(),
         tag::LINE_ERROR => draft.line.error = text(),
-        _ => {}
+        _ => session::take_bytes(&mut draft.session, &mut draft.screen, number, value),
     }
 }
 
@@ -408,6 +416,8 @@ fn finish(draft: Draft) -> Result<Event, CodecError> {
         Kind::Gap => Body::Gap(draft.gap),
         Kind::Agent => Body::Agent(draft.agent),
         Kind::Line => Body::Line(Box::new(draft.line)),
+        Kind::Session => Body::Session(Box::new(draft.session)),
+        Kind::Tty => Body::Tty(Box::new(draft.screen)),
     };
     let time_ns = draft.boot_ns.wrapping_add(draft.clock_offset);
     Ok(Event { boot_id: draft.boot_id, time_ns, boot_ns: draft.boot_ns, container: draft.container, body })

@@ -7,12 +7,12 @@ use super::{
     AgentFields, CharDeviceFields, ContainerFields, ContainerPart, Context, Document, EffectiveFields,
     ErrorFields, EventFields, GapFields, HostFields, IdFields, LogFields, LogFileFields, NameFields,
     NamespaceFields, OrchestratorFields, ParentFields, PidFields, ProcessFields, PurserFields,
-    ResourceFields, TtyFields, UserFields,
+    ResourceFields, ScreenFields, SessionFields, TtyFields, UserFields,
 };
 use super::{Bytes, Labels, Raw, Texts, short_uuid};
 use crate::{
-    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Line, Namespaces, Process, ProcessKey, flags,
-    line_flags, names,
+    Agent, Body, Container, Event, Exec, ExecFailed, Exit, Gap, Line, Namespaces, Process, ProcessKey,
+    Screen, Session, SessionAction, flags, line_flags, names,
 };
 use serde_json::{Map, Value};
 
@@ -46,6 +46,8 @@ pub(super) fn document<'a>(
         Body::Gap(gap) => add_gap(&mut document, gap),
         Body::Agent(agent) => add_agent(&mut document, agent),
         Body::Line(line) => add_line(&mut document, event.time_ns, line),
+        Body::Session(session) => add_session(&mut document, session),
+        Body::Tty(screen) => add_screen(&mut document, screen),
     }
     document
 }
@@ -61,13 +63,21 @@ fn event_fields<'a>(context: &Context, sequence: u64, event: &'a Event) -> Event
         Body::Gap(_) => (Some("pipeline_error"), &[], &["error"], None),
         Body::Agent(_) => (None, &["configuration"], &["info"], None),
         Body::Line(_) => (None, &[], &["info"], None),
+        Body::Session(session) => match session.action {
+            SessionAction::Start => (None, &["session"], &["start"], None),
+            SessionAction::End => (None, &["session"], &["end"], None),
+            SessionAction::Refused => (None, &["session"], &["denied"], Some("failure")),
+        },
+        Body::Tty(_) => (None, &["session"], &["info"], None),
     };
     let action = match &event.body {
         Body::Agent(agent) => agent.action.as_str(),
+        Body::Session(session) => session.action.word(),
         _ => event.kind().word(),
     };
     let duration = match &event.body {
         Body::Exit(exit) => Some(exit.duration_ns),
+        Body::Session(session) if session.action == SessionAction::End => Some(session.duration_ns),
         _ => None,
     };
     EventFields { action, kind, category, kinds, outcome, duration, created: None, sequence, id }
@@ -99,11 +109,12 @@ fn process_fields<'a>(event: &Event, process: &Process) -> ProcessFields<'a> {
     }
 }
 
-fn user_fields(process: &Process) -> UserFields {
+fn user_fields(process: &Process) -> UserFields<'static> {
     let id = |id: u32| IdFields { id: Short::number(id.into()) };
     let raised = process.euid != process.uid || process.egid != process.gid;
     UserFields {
         id: Short::number(process.uid.into()),
+        name: "",
         group: (process.gid != process.uid).then(|| id(process.gid)),
         effective: raised
             .then(|| EffectiveFields { id: Short::number(process.euid.into()), group: id(process.egid) }),
@@ -270,6 +281,45 @@ fn add_line<'a>(document: &mut Document<'a>, read_ns: u64, line: &'a Line) {
     }
     document.purser.source = &line.source;
     document.purser.redacted = (line.redacted != 0).then_some(line.redacted);
+}
+
+fn add_session<'a>(document: &mut Document<'a>, session: &'a Session) {
+    let id = Short::number(session.uid.into());
+    document.user = Some(UserFields { id, name: &session.user, group: None, effective: None, audit: None });
+    document.purser.capabilities =
+        (session.capabilities != 0).then(|| Short::new().hex(session.capabilities, 16));
+    document.purser.session = Some(SessionFields {
+        id: &session.id,
+        target: &session.target,
+        from: &session.from,
+        kits: &session.kits,
+        command: Texts(&session.command),
+        reason: &session.reason,
+        detail: &session.detail,
+        exit_code: (session.action == SessionAction::End).then_some(session.code.into()),
+    });
+}
+
+fn add_screen<'a>(document: &mut Document<'a>, screen: &'a Screen) {
+    let session = SessionFields {
+        id: &screen.session,
+        target: "",
+        from: "",
+        kits: &[],
+        command: Texts(&[]),
+        reason: "",
+        detail: "",
+        exit_code: None,
+    };
+    document.purser.session = Some(session);
+    document.purser.redacted = (screen.redacted != 0).then_some(screen.redacted);
+    document.purser.screen = Some(ScreenFields {
+        elapsed_ns: screen.elapsed_ns,
+        text: Bytes(&screen.bytes),
+        columns: screen.columns,
+        rows: screen.rows,
+        dropped_bytes: (screen.dropped != 0).then_some(screen.dropped),
+    });
 }
 
 /// The fields of a line of JSON; an object, or it was not ours.

@@ -5,7 +5,7 @@
 
 use super::leaves::{Leaves, command_line, leaves, put};
 use super::{Context, rfc3339, tree};
-use crate::{Body, Container, Event};
+use crate::{Body, Container, Event, SessionAction};
 use serde_json::{Map, Value, json};
 
 /// The version whose attributes are used.
@@ -119,7 +119,11 @@ fn class(event: &Event) -> Map<String, Value> {
         Body::Running(_) => (PROCESS_ACTIVITY, 99, word, 1),
         Body::Gap(_) => (0, 99, word, 3),
         Body::Agent(agent) => (0, 99, agent.action.as_str(), 1),
-        Body::Line(_) => (0, 99, word, 1),
+        Body::Session(session) if session.action == SessionAction::Refused => {
+            (0, 99, session.action.word(), 3)
+        }
+        Body::Session(session) => (0, 99, session.action.word(), 1),
+        Body::Line(_) | Body::Tty(_) => (0, 99, word, 1),
     };
     let is_process = class == PROCESS_ACTIVITY;
     let failed = matches!(event.body, Body::ExecFailed(_));

@@ -118,7 +118,8 @@ fn body(event: &Event, leaves: &mut super::leaves::Leaves) -> Value {
             format!("{} ended with {code}", text("process.executable")).into()
         }
         Body::Gap(gap) => format!("{} events are missing: {}", gap.count, gap.cause.word()).into(),
-        Body::Agent(_) | Body::Line(_) => text("event.action").into(),
+        Body::Session(session) => format!("{} in {}", text("event.action"), session.target).into(),
+        Body::Agent(_) | Body::Line(_) | Body::Tty(_) => text("event.action").into(),
     }
 }
 

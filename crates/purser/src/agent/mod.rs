@@ -10,6 +10,7 @@ mod notify;
 mod pins;
 mod place;
 mod rights;
+mod session;
 mod ship;
 mod start;
 pub(crate) mod tries;
@@ -160,6 +161,8 @@ fn searchable(event: &Event) -> (u32, &[u8], Vec<&[u8]>) {
         }
         Body::Exit(exit) => (exit.process.euid, &exit.executable, vec![&exit.executable]),
         Body::Line(line) => (0, b"", vec![&line.message, line.json.as_bytes(), &line.path]),
+        Body::Session(session) => (session.uid, b"", vec![session.target.as_bytes(), session.id.as_bytes()]),
+        Body::Tty(screen) => (0, b"", vec![&screen.bytes, screen.session.as_bytes()]),
         Body::Gap(_) | Body::Agent(_) => (0, b"", Vec::new()),
     }
 }

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::rows::{Archive, Part};
 use crate::exit::Exit;
 use crate::table::{Ending, Row};
-use event::{Body, Line, document, names};
+use event::{Body, Line, Session, SessionAction, document, names};
 use jiff::Zoned;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -131,6 +131,25 @@ fn cells(body: &Body) -> Cells {
         }
         Body::Agent(agent) => Cells { message: agent.message.clone(), ..Cells::default() },
         Body::Line(line) => Cells { message: line_text(line), error: line.error.clone(), ..Cells::default() },
+        Body::Session(session) => session_cells(session),
+        Body::Tty(screen) => Cells { message: document::text(&screen.bytes), ..Cells::default() },
+    }
+}
+
+fn session_cells(session: &Session) -> Cells {
+    let is_end = session.action == SessionAction::End;
+    let ended = |number: u64| if is_end { number.to_string() } else { String::new() };
+    Cells {
+        args: if session.command.is_empty() { String::new() } else { array(&session.command) },
+        exit_code: ended(session.code.into()),
+        duration_ns: ended(session.duration_ns),
+        message: [&session.user, &session.target, &session.reason, &session.detail]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" · "),
+        ..Cells::default()
     }
 }
 
@@ -145,6 +164,7 @@ fn values(row: &Row) -> [Cow<'_, str>; 20] {
     let process = event.process();
     let action = match &event.body {
         Body::Agent(agent) => agent.action.as_str(),
+        Body::Session(session) => session.action.word(),
         _ => event.kind().word(),
     };
     let cells = cells(&event.body);

@@ -77,6 +77,8 @@ pub(crate) struct Filter {
     pub(crate) kinds: Vec<Kind>,
     /// Let exits pass that only the container and the time speak for.
     exits_too: bool,
+    /// Leave out what terminals showed, unless that kind is asked for.
+    no_screens: bool,
 }
 
 impl Args {
@@ -108,6 +110,7 @@ impl Args {
             pid: self.pid,
             kinds: self.kind.clone(),
             exits_too: false,
+            no_screens: false,
         })
     }
 }
@@ -204,6 +207,11 @@ impl Filter {
         Filter { grep: None, user: None, exe: None, until_ns: None, kinds: vec![Kind::Exit], ..self.clone() }
     }
 
+    /// The same without what terminals showed, unless that kind is asked for.
+    pub(crate) fn without_screens(self) -> Filter {
+        Filter { no_screens: true, ..self }
+    }
+
     /// The same, also for exits of any process of the containers asked for.
     pub(crate) fn with_exits(&self) -> Filter {
         Filter { exits_too: true, ..self.clone() }
@@ -235,6 +243,9 @@ impl Filter {
         if !self.kinds.is_empty() && !self.kinds.contains(&event.kind()) {
             return false;
         }
+        if self.no_screens && self.kinds.is_empty() && event.kind() == Kind::Tty {
+            return false;
+        }
         self.since_ns.is_none_or(|since| event.time_ns >= since)
             && self.until_ns.is_none_or(|until| event.time_ns < until)
             && self.matches_container(row)
@@ -255,7 +266,7 @@ fn has_program(body: &Body, wanted: &[u8]) -> bool {
         Body::Exec(exec) | Body::Running(exec) => &exec.executable,
         Body::ExecFailed(failed) => &failed.filename,
         Body::Exit(exit) => &exit.executable,
-        Body::Gap(_) | Body::Agent(_) | Body::Line(_) => return false,
+        Body::Gap(_) | Body::Agent(_) | Body::Line(_) | Body::Session(_) | Body::Tty(_) => return false,
     };
     if wanted.starts_with(b"/") {
         return path == wanted;
@@ -276,6 +287,12 @@ fn has_text(body: &Body, text: &[u8]) -> bool {
             let parts: [&[u8]; 3] = [&line.message, line.json.as_bytes(), &line.path];
             parts.iter().any(|part| contains(part, text))
         }
+        Body::Session(session) => {
+            let words = session.command.join(&b' ');
+            let parts = [&session.id, &session.target, &session.user, &session.reason, &session.detail];
+            contains(&words, text) || parts.iter().any(|part| contains(part.as_bytes(), text))
+        }
+        Body::Tty(screen) => contains(&screen.bytes, text) || contains(screen.session.as_bytes(), text),
     }
 }
 

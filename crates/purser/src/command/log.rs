@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 /// all that is in the store by then is printed.
 pub(super) fn follow_until(args: Args, over: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Exit> {
     let archive = Archive::open(&args.place.store()?)?;
-    let filter = args.filter.check(&archive, &Zoned::now(), args.follow)?;
+    let filter = args.filter.check(&archive, &Zoned::now(), args.follow)?.without_screens();
     let now_sequence = archive.next_sequence()?;
     let kinds = &filter.kinds;
     let plan = Plan {
@@ -225,7 +225,8 @@ fn raw(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     let args = match &row.event.body {
         Body::Exec(exec) | Body::Running(exec) => &exec.args,
         Body::ExecFailed(failed) => &failed.args,
-        Body::Exit(_) | Body::Gap(_) | Body::Agent(_) | Body::Line(_) => return Ok(()),
+        Body::Session(session) => &session.command,
+        Body::Exit(_) | Body::Gap(_) | Body::Agent(_) | Body::Line(_) | Body::Tty(_) => return Ok(()),
     };
     for (index, argument) in args.iter().enumerate() {
         if index > 0 {

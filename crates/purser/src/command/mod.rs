@@ -16,6 +16,7 @@ mod man;
 mod output;
 mod place;
 mod reload;
+mod replay;
 mod restart;
 mod rows;
 mod rule;
@@ -78,6 +79,7 @@ enum Command {
     Stats(stats::Args),
     Verify(verify::Args),
     Export(export::Args),
+    Replay(replay::Args),
     Doctor(doctor::Args),
     Config(config::Args),
     Rule(rule::Args),
@@ -139,6 +141,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Export(args) => export::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),

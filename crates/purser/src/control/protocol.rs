@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words on the control socket: one line of JSON asks, one line of JSON answers.
 
+use super::session::{ScreenTold, SessionTold};
 use crate::config::Rule;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -61,6 +62,16 @@ pub enum Request {
         name: String,
         /// Where.
         to: RewindTo,
+    },
+    /// A debugging session began, ended or was refused; it is recorded.
+    Session {
+        /// What is known of it.
+        told: Box<SessionTold>,
+    },
+    /// A debugging session's terminal showed something; it is recorded.
+    Screen {
+        /// What.
+        told: Box<ScreenTold>,
     },
     /// The service manager is about to end the agent by a signal: whether that is for good.
     Ending {

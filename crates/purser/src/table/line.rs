@@ -5,7 +5,9 @@ use super::ending::{Ending, Mood};
 use super::quote::{command, harmless};
 use super::span::duration;
 use super::{Identity, Recent, Row};
-use event::{Body, Exec, ExecFailed, Exit, Gap, GapCause, Process, flags, names};
+use event::{
+    Body, Exec, ExecFailed, Exit, Gap, GapCause, Process, Screen, Session, SessionAction, flags, names,
+};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -77,6 +79,8 @@ impl Painter {
                 self.plain(row, harmless(&text).into_owned())
             }
             Body::Line(line) => self.plain(row, line_text(line)),
+            Body::Session(session) => self.session(row, session),
+            Body::Tty(screen) => self.plain(row, screen_text(screen)),
         }
     }
 
@@ -168,6 +172,30 @@ impl Painter {
             mood: ending.mood(),
         };
         self.paint(&parts)
+    }
+
+    fn session(&mut self, row: &Row, session: &Session) -> String {
+        let who = if session.user.is_empty() { format!("uid {}", session.uid) } else { session.user.clone() };
+        let words = match session.command.as_slice() {
+            [] => "a shell".to_string(),
+            words => command(words.iter().map(Vec::as_slice), COMMAND_LIMIT),
+        };
+        let id = if session.id.is_empty() { String::new() } else { format!(" {}", session.id) };
+        let text = |verb: &str| format!("{who} {verb} session{id}: {words}");
+        let because = |text: &str| if text.is_empty() { String::new() } else { format!(" ({text})") };
+        let (text, result, mood) = match session.action {
+            SessionAction::Start => (text("began") + &because(&session.reason), String::new(), Mood::Quiet),
+            SessionAction::End => {
+                let mood = if session.code == 0 { Mood::Good } else { Mood::Bad };
+                let result = format!("exit {} {}", session.code, duration(session.duration_ns));
+                (text("ended") + &because(&session.detail), result, mood)
+            }
+            SessionAction::Refused => {
+                (text("was refused a") + &because(&session.detail), "refused".to_string(), Mood::Bad)
+            }
+        };
+        let (name, command) = (name(row), harmless(&text).into_owned());
+        self.paint(&Parts { time_ns: row.event.time_ns, name, command, user: String::new(), result, mood })
     }
 
     fn plain(&mut self, row: &Row, command: String) -> String {
@@ -279,6 +307,13 @@ fn line_text(line: &event::Line) -> String {
     };
     let short: String = text.chars().take(COMMAND_LIMIT).collect();
     format!("{}: {}", harmless(&event::document::text(place)), harmless(&short))
+}
+
+/// The beginning of what a terminal showed, made harmless.
+fn screen_text(screen: &Screen) -> String {
+    let text = event::document::text(&screen.bytes);
+    let short: String = text.chars().take(COMMAND_LIMIT).collect();
+    format!("screen of {}: {}", harmless(&screen.session), harmless(&short))
 }
 
 fn gap_text(gap: &Gap) -> String {

@@ -29,6 +29,8 @@ impl Shown {
             }
             Body::Exit(exit) => self.running.remove(&exit.process.key) || self.full,
             Body::ExecFailed(_) | Body::Gap(_) | Body::Agent(_) | Body::Line(_) => true,
+            Body::Session(_) => true,
+            Body::Tty(_) => false,
         }
     }
 }
