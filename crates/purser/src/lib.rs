@@ -12,6 +12,7 @@ pub mod control;
 mod exit;
 pub mod metrics;
 mod pipeline;
+mod policy;
 mod sinks;
 mod sources;
 mod table;

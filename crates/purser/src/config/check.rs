@@ -34,6 +34,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     within("store.reserve_mib", config.store.reserve_mib, 0, 1024)?;
     within("store.checkpoint_secs", config.store.checkpoint_secs, 1, 3600)?;
     runtimes(config)?;
+    super::debug::check(&config.debug)?;
     super::sink::check(&config.sinks)?;
     super::source::check(&config.sources)?;
     super::outputs::check(&config.sinks, &config.sources)

@@ -5,6 +5,7 @@
 //! have written. Nothing here acts on a value.
 
 mod check;
+mod debug;
 mod error;
 mod glob;
 mod keys;
@@ -19,6 +20,7 @@ pub mod sink;
 pub mod source;
 mod spots;
 
+pub use debug::{Allow, Debug};
 pub use error::ConfigError;
 pub use glob::{GLOB_LIMIT, Glob};
 pub use keys::{KEYS, Key};
@@ -63,6 +65,8 @@ pub struct Config {
     pub runtimes: Runtimes,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[debug]`
+    pub debug: Debug,
     /// `[sink.NAME]`; read apart from the rest, because what may stand there depends on the type.
     #[serde(rename = "sink", skip_deserializing)]
     pub sinks: BTreeMap<String, Sink>,

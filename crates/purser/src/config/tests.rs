@@ -31,6 +31,17 @@ pattern = "TICKET-[0-9]+"
 [store]
 retain_age = "7d"
 retain_bytes = "none"
+[debug]
+transcript = false
+[[debug.allow]]
+name = "oncall"
+users = ["ann", "%sre"]
+targets = ["web-*"]
+images = ["*"]
+kits = ["base"]
+capabilities = ["SYS_PTRACE"]
+require_reason = true
+max_time = "1h"
 "#;
 
 fn message(text: &str) -> String {
@@ -160,6 +171,22 @@ fn redaction_is_checked_where_it_stands() {
         "{pattern}"
     );
     assert!(message("[[redaction.rule]]\nname = \"x\"\npattern = \"a*\"\n").starts_with("purser.toml:3:1: "));
+}
+
+#[test]
+fn who_may_debug_is_checked_where_it_stands() {
+    for (text, told) in [
+        ("[debug]\nkits = \"kits\"", "2:1: debug.kits: \"kits\" is not an absolute path"),
+        ("[[debug.allow]]\nname = \"\"", "2:1: debug.allow[0].name: a name has 1 to 64 bytes"),
+        ("[[debug.allow]]\nname = \"a\"\nusers = [\"%\"]", "3:10: debug.allow[0].users[0]: this is no name"),
+        ("[[debug.allow]]\nname = \"a\"\nkits = [\"a b\"]", "3:9: debug.allow[0].kits[0]: this is no name"),
+        ("[[debug.allow]]\nname = \"a\"\nmax_time = \"soon\"", "is no length of time"),
+        ("[[debug.allow]]\nname = \"a\"\nuser = []", "did you mean \"users\"?"),
+        ("[[debug.allow]]\nname = \"a\"\n[[debug.allow]]\nname = \"a\"", "there are two entries \"a\""),
+    ] {
+        let said = message(text);
+        assert!(said.contains(told), "{text}: {said}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use crate::broker::{Mine, free_port};
 use crate::kafka::{Took, tell};
-use crate::usage::cpu_secs_of;
+use crate::usage::{cpu_secs_of, load_average};
 use crate::{documents, sample, way};
 use ship::{ElasticSettings, HttpAuth, HttpSettings, Limits, SetUp, Target, TlsSettings, Url};
 use std::fmt::Write as _;
@@ -21,6 +21,7 @@ const JARS: &str = "/var/cache/purser-tests/opensearch-2.19.1.0";
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Documents a request of the plain load holds.
 const PART: usize = 5_000;
+const ROUNDS: u32 = 3;
 
 /// A node; its files go with it.
 #[derive(Debug)]
@@ -86,14 +87,18 @@ pub(crate) fn measure(count: u64) {
     let node = Node::start();
     // Its code is compiled while it works: the first of these is for that.
     plain(&node, &store, count, "logs-purser.exec-first", 2);
-    ours(&node, &store, count, "logs-purser.exec-ours");
-    plain(&node, &store, count, "logs-purser.exec-plain1", 1);
-    plain(&node, &store, count, "logs-purser.exec-plain2", 2);
+    for round in 1..=ROUNDS {
+        println!("round {round} of {ROUNDS}, load average {}", load_average());
+        let stream = |what: &str| format!("logs-purser.exec-{what}-{round}");
+        ours(&node, &store, count, &stream("ours"));
+        plain(&node, &store, count, &stream("plain1"), 1);
+        plain(&node, &store, count, &stream("plain2"), 2);
+    }
 }
 
 fn ours(node: &Node, store: &Path, count: u64, stream: &str) {
     let target = Target::Elastic(Box::new(node.set_up(stream)));
-    let (mut line, status) = way::line(store, "search", &target, count, Limits::default());
+    let (mut line, status) = way::line(store, stream, &target, count, Limits::default());
     let server = cpu_secs_of(node.process.0.id());
     let took = Took::by(|| way::finish(&mut line, &status, count));
     tell("purser to _bulk, gzip", count, took, &of_server(node, server, count));

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `[debug]`: where kits are, and who may begin which sessions.
+
+use super::check::{self, Fault};
+use super::glob::Glob;
+use super::quantity::Age;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Most entries of `[[debug.allow]]`.
+const ALLOW_LIMIT: usize = 64;
+/// Longest name of a user, group or kit, in bytes.
+const NAME_LIMIT: usize = 64;
+
+/// `[debug]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debug {
+    /// The directory with kits.
+    pub kits: PathBuf,
+    /// Whether what terminals show is recorded.
+    pub transcript: bool,
+    /// Whether a session needs an agent that records it.
+    pub require_record: bool,
+    /// Who may begin which sessions; root may begin all when empty.
+    pub allow: Vec<Allow>,
+}
+
+impl Default for Debug {
+    fn default() -> Debug {
+        Debug {
+            kits: PathBuf::from("/var/lib/purser-kits"),
+            transcript: true,
+            require_record: false,
+            allow: Vec::new(),
+        }
+    }
+}
+
+/// `[[debug.allow]]`: sessions that may be. All conditions given must hold; one entry that fits is enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// Names the entry.
+    pub name: String,
+    /// Users by name, and `%GROUP` for the members of a group; none given means everyone.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Names of containers, or targets as they are typed; none given means all.
+    #[serde(default)]
+    pub targets: Vec<Glob>,
+    /// Images; none given means all.
+    #[serde(default)]
+    pub images: Vec<Glob>,
+    /// Kits; none given means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kits: Option<Vec<String>>,
+    /// Capabilities beyond those of the target's own process; none given means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Vec<String>>,
+    /// Whether all capabilities may be asked for at once.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Whether a reason must be given.
+    #[serde(default)]
+    pub require_reason: bool,
+    /// How long a session may last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Age>,
+}
+
+pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
+    check::absolute("debug.kits", &debug.kits)?;
+    if debug.allow.len() > ALLOW_LIMIT {
+        let message = format!("{} entries; at most {ALLOW_LIMIT}", debug.allow.len());
+        return check::fault(format!("debug.allow[{ALLOW_LIMIT}]"), message);
+    }
+    let mut names = BTreeSet::new();
+    for (index, allow) in debug.allow.iter().enumerate() {
+        let at = |key: &str| format!("debug.allow[{index}].{key}");
+        if allow.name.is_empty() || allow.name.len() > NAME_LIMIT {
+            return check::fault(at("name"), format!("a name has 1 to {NAME_LIMIT} bytes"));
+        }
+        if !names.insert(&allow.name) {
+            return check::fault(at("name"), format!("there are two entries {:?}", allow.name));
+        }
+        let none = Vec::new();
+        let words = [
+            ("users", &allow.users),
+            ("kits", allow.kits.as_ref().unwrap_or(&none)),
+            ("capabilities", allow.capabilities.as_ref().unwrap_or(&none)),
+        ];
+        for (key, words) in words {
+            check::list(&at(key), words.len())?;
+            let bad = |word: &String| {
+                let word = word.strip_prefix('%').filter(|_| key == "users").unwrap_or(word);
+                word.is_empty() || word.len() > NAME_LIMIT || word.contains(char::is_whitespace)
+            };
+            if let Some(place) = words.iter().position(bad) {
+                return check::fault(format!("{}[{place}]", at(key)), "this is no name");
+            }
+        }
+        check::list(&at("targets"), allow.targets.len())?;
+        check::list(&at("images"), allow.images.len())?;
+    }
+    Ok(())
+}

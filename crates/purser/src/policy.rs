@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who may begin which debugging session, by `[[debug.allow]]`. Decides only; the record is somebody else's
+//! business, and so is who asks.
+
+use crate::config::{Allow, Debug};
+use std::time::Duration;
+
+/// A session that somebody wants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Who, by name, or by number where there is no name.
+    pub(crate) user: &'a str,
+    /// The groups of that user.
+    pub(crate) groups: &'a [String],
+    /// The target as it was typed.
+    pub(crate) target: &'a str,
+    /// The container's name; empty for other targets.
+    pub(crate) container: &'a str,
+    /// The container's image; empty when it is not known.
+    pub(crate) image: &'a str,
+    /// Names of kits.
+    pub(crate) kits: &'a [String],
+    /// Capabilities beyond those of the target's process.
+    pub(crate) capabilities: &'a [String],
+    /// Whether all capabilities are asked for.
+    pub(crate) privileged: bool,
+    /// Why; empty when that is not told.
+    pub(crate) reason: &'a str,
+}
+
+/// It may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The entry that allows it; without entries everything is allowed.
+    pub(crate) by: Option<String>,
+    /// How long it may last.
+    pub(crate) max_time: Option<Duration>,
+}
+
+/// Whether `wanted` may be: the first entry that fits decides for how long. The error says what each entry
+/// lacks that is meant for this user and target.
+pub(crate) fn decide(debug: &Debug, wanted: &Wanted<'_>) -> Result<Granted, String> {
+    if debug.allow.is_empty() {
+        return Ok(Granted::default());
+    }
+    let mut near = Vec::new();
+    for allow in &debug.allow {
+        if !is_meant(allow, wanted) {
+            continue;
+        }
+        match lack(allow, wanted) {
+            None => {
+                let secs = allow.max_time.and_then(|age| age.secs());
+                return Ok(Granted { by: Some(allow.name.clone()), max_time: secs.map(Duration::from_secs) });
+            }
+            Some(lack) => near.push(format!("{}: {lack}", allow.name)),
+        }
+    }
+    let why = match near.is_empty() {
+        true => "no entry is for this user and target".to_string(),
+        false => near.join("; "),
+    };
+    Err(format!("[[debug.allow]] does not let {} work in {}: {why}", wanted.user, wanted.target))
+}
+
+/// Whether an entry is about this user and target.
+fn is_meant(allow: &Allow, wanted: &Wanted<'_>) -> bool {
+    let is_user = |word: &String| match word.strip_prefix('%') {
+        Some(group) => wanted.groups.iter().any(|known| known == group),
+        None => word == wanted.user,
+    };
+    let is_target = allow.targets.iter().any(|glob| {
+        glob.matches(wanted.target) || (!wanted.container.is_empty() && glob.matches(wanted.container))
+    });
+    (allow.users.is_empty() || allow.users.iter().any(is_user))
+        && (allow.targets.is_empty() || is_target)
+        && (allow.images.is_empty() || allow.images.iter().any(|glob| glob.matches(wanted.image)))
+}
+
+/// What an entry that is meant does not allow.
+fn lack(allow: &Allow, wanted: &Wanted<'_>) -> Option<String> {
+    let missing = |allowed: &Option<Vec<String>>, asked: &[String]| {
+        let allowed = allowed.as_ref()?;
+        asked.iter().find(|word| !allowed.iter().any(|known| known.eq_ignore_ascii_case(word))).cloned()
+    };
+    if wanted.privileged && !allow.privileged {
+        return Some("not with --privileged".to_string());
+    }
+    if let Some(kit) = missing(&allow.kits, wanted.kits) {
+        return Some(format!("not with kit {kit}"));
+    }
+    if !wanted.privileged
+        && let Some(capability) = missing(&allow.capabilities, wanted.capabilities)
+    {
+        return Some(format!("not with capability {capability}"));
+    }
+    if allow.require_reason && wanted.reason.trim().is_empty() {
+        return Some("not without --reason".to_string());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Granted, Wanted, decide};
+    use crate::config::{Debug, parse};
+    use std::time::Duration;
+
+    const POLICY: &str = r#"
+[[debug.allow]]
+name = "oncall"
+users = ["ann", "%sre"]
+targets = ["web-*", "pid:*"]
+kits = ["base", "net"]
+capabilities = ["NET_RAW"]
+require_reason = true
+max_time = "1h"
+[[debug.allow]]
+name = "root"
+users = ["root"]
+images = ["registry.example/*"]
+privileged = true
+"#;
+
+    fn policy() -> Debug {
+        parse(POLICY, "policy").unwrap().debug
+    }
+
+    #[test]
+    fn without_a_policy_root_may_do_everything() {
+        let wanted = Wanted { user: "root", target: "web", privileged: true, ..Wanted::default() };
+        assert_eq!(decide(&Debug::default(), &wanted), Ok(Granted::default()));
+    }
+
+    #[test]
+    fn what_is_allowed_is_allowed_and_nothing_else() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (base, gdb, raw, sre) = (words(&["base"]), words(&["gdb"]), words(&["net_raw"]), words(&["sre"]));
+        let good = Wanted {
+            user: "ann",
+            target: "5b22af62c829",
+            container: "web-1",
+            kits: &base,
+            capabilities: &raw,
+            reason: "case 7",
+            ..Wanted::default()
+        };
+        let hour = Granted { by: Some("oncall".to_string()), max_time: Some(Duration::from_secs(3600)) };
+        assert_eq!(decide(&policy(), &good), Ok(hour.clone()));
+        assert_eq!(decide(&policy(), &Wanted { user: "bob", groups: &sre, ..good.clone() }), Ok(hour));
+        let why = |wanted: Wanted<'_>| decide(&policy(), &wanted).unwrap_err();
+        assert_eq!(
+            why(Wanted { reason: " ", ..good.clone() }),
+            "[[debug.allow]] does not let ann work in 5b22af62c829: oncall: not without --reason"
+        );
+        assert!(why(Wanted { kits: &gdb, ..good.clone() }).ends_with("oncall: not with kit gdb"));
+        assert!(why(Wanted { privileged: true, ..good.clone() }).ends_with("not with --privileged"));
+        let trace = words(&["SYS_PTRACE"]);
+        assert!(why(Wanted { capabilities: &trace, ..good.clone() }).ends_with("capability SYS_PTRACE"));
+        for wanted in [
+            Wanted { user: "bob", ..good.clone() },
+            Wanted { container: "db", ..good.clone() },
+            Wanted { user: "root", image: "elsewhere/web", container: "db", ..good.clone() },
+        ] {
+            assert!(why(wanted).ends_with("no entry is for this user and target"));
+        }
+        let root = Wanted {
+            user: "root",
+            container: "db",
+            image: "registry.example/db:1",
+            privileged: true,
+            ..good
+        };
+        assert_eq!(decide(&policy(), &root), Ok(Granted { by: Some("root".to_string()), max_time: None }));
+    }
+}
