@@ -4,6 +4,7 @@
 //! 200 says nothing about them.
 
 mod dashboards;
+mod lane;
 mod reply;
 mod setup;
 mod template;
@@ -15,14 +16,20 @@ pub use setup::{SetUp, SetUpStep};
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::http::{Answer, Client, HttpSettings, Request};
-use crate::sink::{Poison, SendError, Sent, Sink, Step};
-use reply::{Fate, Item};
+use crate::http::HttpSettings;
+use crate::sink::{SendError, Sent, Sink, Step};
+use lane::Lane;
 use std::fmt::Write as _;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest time a call blocks before it comes back to be called again.
 const SLICE: Duration = Duration::from_millis(500);
+/// Connections that large batches are shared among: the cluster works on one while it writes to disk for the other.
+const LANES: usize = 2;
+/// Documents of a batch that is worth two requests.
+const SHARED_FROM: usize = 256;
 /// Longest time for the answer to a canary.
 const CANARY: Duration = Duration::from_secs(30);
 
@@ -57,144 +64,61 @@ impl ElasticSettings {
     }
 }
 
-/// A batch on its way.
-#[derive(Debug, Default)]
-struct Flight {
-    batch: u64,
-    /// What is not safe yet, by index in the batch, in order.
-    left: Vec<usize>,
-    /// What the request under way holds; always the first of `left`.
-    sent: usize,
-    /// Most documents a request may hold; fewer after the receiver found one too large.
-    most: usize,
-    poison: Vec<Poison>,
-}
-
 /// The sink.
 #[derive(Debug)]
 pub(crate) struct ElasticSink {
     settings: ElasticSettings,
-    client: Client,
-    flight: Flight,
+    /// The batch on its way.
+    batch: u64,
+    lanes: [Lane; LANES],
 }
 
 impl ElasticSink {
     pub(crate) fn new(settings: ElasticSettings) -> Result<ElasticSink, Error> {
         ElasticSettings::check_name(&settings.data_stream).map_err(Error::Settings)?;
-        let client = settings.http.client(None)?;
-        Ok(ElasticSink { settings, client, flight: Flight::default() })
+        let lanes = [Lane::new(settings.http.client(None)?), Lane::new(settings.http.client(None)?)];
+        Ok(ElasticSink { settings, batch: 0, lanes })
     }
 
-    fn bulk(&self, batch: &Batch) -> Request {
-        let mut body = Vec::with_capacity(batch.bytes() + batch.len() * 48);
-        for document in self.flight.left.iter().take(self.flight.sent).filter_map(|at| batch.document(*at)) {
-            body.extend_from_slice(format!("{{\"create\":{{\"_id\":\"{}\"}}}}\n", document.id()).as_bytes());
-            body.extend_from_slice(document.json);
-            body.push(b'\n');
-        }
-        let mut path = format!("/{}/_bulk", self.settings.data_stream);
-        if let Some(pipeline) = &self.settings.pipeline {
-            path.push_str(&format!("?pipeline={pipeline}"));
-        }
-        let expects = (self.flight.sent * ANSWER_EACH).min(ANSWER_LIMIT);
-        Request { expects, ..self.settings.http.request("POST", path, "application/x-ndjson", body) }
-    }
-
+    /// Each lane on a thread of its own, as long as two of them have something to do.
     fn fly(&mut self, batch: &Batch, until: Instant) -> Result<(), SendError> {
-        while !self.flight.left.is_empty() {
-            if !self.client.is_busy() {
-                self.flight.sent = self.flight.left.len().min(self.flight.most);
-                let request = self.bulk(batch);
-                self.client.begin(request);
-            }
-            let Some(answer) = self.client.drive(until)? else { return Err(SendError::Waiting(None)) };
-            self.landed(&answer)?;
+        let settings = &self.settings;
+        let [first, second] = &mut self.lanes;
+        if !second.is_flying() {
+            return first.fly(settings, batch, until);
         }
-        Ok(())
-    }
-
-    /// Takes what the answer settles out of the flight.
-    fn landed(&mut self, answer: &Answer) -> Result<(), SendError> {
-        let place = self.client.place();
-        let told = || format!("{place} answered {}", answer.told());
-        match answer.status {
-            // What became of them stands in the part that was not read. Who is asked again about fewer
-            // says less; what is stored already changes nothing.
-            200 if answer.cut && self.flight.sent > 1 => {
-                self.flight.most = self.flight.sent / 2;
-                return Ok(());
+        let (first, second) = thread::scope(|scope| {
+            let other = thread::Builder::new().name("lane".to_string());
+            let other = other.spawn_scoped(scope, || second.fly(settings, batch, until));
+            let first = first.fly(settings, batch, until);
+            match other {
+                Ok(other) => (first, other.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                // It goes another time.
+                Err(error) => (first, Err(SendError::Transient(format!("starting a thread: {error}")))),
             }
-            200 => {}
-            413 if self.flight.sent > 1 => {
-                self.flight.most = self.flight.sent / 2;
-                return Ok(());
-            }
-            413 => {
-                let index = self.flight.left.remove(0);
-                self.flight
-                    .poison
-                    .push(Poison { index, reason: "413: longer than the receiver takes".to_string() });
-                return Ok(());
-            }
-            408 | 429 | 500..=599 => {
-                self.client.turn_away();
-                return Err(answer.later(told()));
-            }
-            _ => {
-                self.client.turn_away();
-                return Err(SendError::Refused(told()));
-            }
-        }
-        match reply::read(answer, self.flight.sent) {
-            Ok(items) => self.settle(items),
-            Err(why) => {
-                // Something else may answer in its place there.
-                self.client.turn_away();
-                Err(SendError::Transient(format!("{place}: {why}")))
-            }
-        }
-    }
-
-    fn settle(&mut self, items: Vec<Item>) -> Result<(), SendError> {
-        let rest = self.flight.left.split_off(self.flight.sent.min(self.flight.left.len()));
-        let sent = std::mem::take(&mut self.flight.left);
-        let (mut later, mut refused) = (None, None);
-        for (index, item) in sent.into_iter().zip(items) {
-            match item.fate {
-                Fate::Safe => continue,
-                Fate::Poison => {
-                    self.flight.poison.push(Poison { index, reason: item.reason });
-                    continue;
-                }
-                Fate::Later => later = Some(item.reason),
-                Fate::Refused => refused = Some(item.reason),
-            }
-            self.flight.left.push(index);
-        }
-        let waiting = self.flight.left.len();
-        self.flight.left.extend(rest);
-        match (refused, later) {
-            (Some(reason), _) => {
-                Err(SendError::Refused(format!("{waiting} documents were refused: {reason}")))
-            }
-            (None, Some(reason)) => {
-                Err(SendError::Transient(format!("{waiting} documents have to wait: {reason}")))
-            }
-            (None, None) => Ok(()),
+        });
+        // A failure is told before a mere wait.
+        match (first, second) {
+            (Ok(()), other) | (other, Ok(())) => other,
+            (Err(SendError::Waiting(_)), failed) | (failed, _) => failed,
         }
     }
 }
 
 impl Sink for ElasticSink {
     fn send(&mut self, batch: &Batch) -> Result<Sent, SendError> {
-        if self.flight.batch != batch.number() {
-            self.client.cancel();
-            let left: Vec<usize> = (0..batch.len()).collect();
-            self.flight =
-                Flight { batch: batch.number(), most: left.len().max(1), left, ..Flight::default() };
+        if self.batch != batch.number() {
+            self.batch = batch.number();
+            let all = batch.len();
+            let half = if all >= SHARED_FROM { all / 2 } else { all };
+            let [first, second] = &mut self.lanes;
+            first.board(0..half);
+            second.board(half..all);
         }
         self.fly(batch, Instant::now() + SLICE)?;
-        Ok(Sent { poison: std::mem::take(&mut self.flight.poison), ..Sent::default() })
+        // In the order of the batch.
+        let poison = self.lanes.iter_mut().flat_map(Lane::land).collect();
+        Ok(Sent { poison, ..Sent::default() })
     }
 
     fn probe(&mut self, canary: &Batch, tell: &mut dyn FnMut(Step)) {
@@ -211,17 +135,17 @@ fn probe(settings: &ElasticSettings, canary: &Batch, tell: &mut dyn FnMut(Step))
     settings.http.patience = patience;
     let mut sink = ElasticSink::new(settings.clone())
         .map_err(|error| Step::failed("set up the sink", error.to_string()))?;
-    sink.client.reach(tell)?;
+    sink.lanes[0].client.reach(tell)?;
 
     let name = "authenticate and ask for the version";
-    let answer = sink.client.ask(settings.http.request("GET", String::new(), "", Vec::new()));
+    let answer = sink.lanes[0].client.ask(settings.http.request("GET", String::new(), "", Vec::new()));
     let answer = answer.map_err(|error| failed(name)(error.to_string()))?;
     let product = reply::product(&answer).map_err(failed(name))?;
     tell(Step::done(name, product.to_string()));
 
     let name = "ask for the data stream";
     let path = format!("/_data_stream/{}", settings.data_stream);
-    let answer = sink.client.ask(settings.http.request("GET", path, "", Vec::new()));
+    let answer = sink.lanes[0].client.ask(settings.http.request("GET", path, "", Vec::new()));
     let answer = answer.map_err(|error| failed(name)(error.to_string()))?;
     match answer.status {
         200 if reply::has_stream(&answer) => {

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -71,32 +72,36 @@ enum Deed {
 }
 
 /// A receiver of `_bulk` that stores each id once; `deed` is asked with the number of the request.
-fn bulk(deed: impl Fn(u64) -> Deed + Send + 'static) -> (u16, Numbers) {
+fn bulk(deed: impl Fn(u64) -> Deed + Send + Sync + 'static) -> (u16, Numbers) {
     let (listener, port) = listen();
     let numbers = Numbers::default();
     let stored = Arc::clone(&numbers);
+    let requests = AtomicU64::new(0);
+    let next = Arc::new(move || deed(requests.fetch_add(1, Ordering::Relaxed) + 1));
     std::thread::spawn(move || {
-        let (mut requests, mut silent) = (0, Vec::new());
         for client in listener.incoming() {
-            let mut client = client.unwrap();
-            while let Some(request) = message(&mut client).unwrap_or_default() {
-                requests += 1;
-                match deed(requests) {
-                    Deed::Take => client.write_all(take(&request, &stored, 0).as_bytes()).unwrap_or_default(),
-                    Deed::Chat(more) => {
-                        client.write_all(take(&request, &stored, more).as_bytes()).unwrap_or_default();
-                    }
-                    Deed::Say(status) => client.write_all(answer(status, "").as_bytes()).unwrap_or_default(),
-                    Deed::Silence => {
-                        take(&request, &stored, 0);
-                        silent.push(client);
-                        break;
-                    }
-                }
-            }
+            let (next, stored) = (Arc::clone(&next), Arc::clone(&stored));
+            std::thread::spawn(move || serve(client.unwrap(), &stored, next.as_ref()));
         }
     });
     (port, numbers)
+}
+
+fn serve(mut client: TcpStream, stored: &Numbers, next: &impl Fn() -> Deed) {
+    while let Some(request) = message(&mut client).unwrap_or_default() {
+        let said = match next() {
+            Deed::Take => take(&request, stored, 0),
+            Deed::Chat(more) => take(&request, stored, more),
+            Deed::Say(status) => answer(status, ""),
+            Deed::Silence => {
+                take(&request, stored, 0);
+                // Open, and no word more.
+                std::mem::forget(client);
+                return;
+            }
+        };
+        client.write_all(said.as_bytes()).unwrap_or_default();
+    }
 }
 
 fn take(request: &[u8], stored: &Numbers, more: usize) -> String {
