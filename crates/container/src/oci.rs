@@ -42,7 +42,7 @@ pub(crate) struct Bundle {
 
 /// A row of a storage's table.
 #[derive(Deserialize)]
-struct Row {
+pub(crate) struct Row {
     id: String,
     #[serde(default)]
     names: Option<Vec<String>>,
@@ -188,7 +188,7 @@ pub(crate) fn named_by_id(runtime: Runtime, id: &str, labels: BTreeMap<String, S
     Info::from_raw(Raw { id: id.to_owned(), runtime, name: None, image: None, image_id: None, labels })
 }
 
-fn stored(row: Row) -> Info {
+pub(crate) fn stored(row: Row) -> Info {
     let metadata = row.metadata.as_deref().and_then(|text| serde_json::from_str::<Metadata>(text).ok());
     let metadata = metadata.unwrap_or_default();
     let runtime = if metadata.pod_name.is_some() { Runtime::CriO } else { Runtime::Podman };

@@ -5,14 +5,15 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 11] = [
+const KNOWS: [(&str, &[&str]); 12] = [
     ("container", &[]),
+    ("debug", &["sys"]),
     ("event", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
     (
         "purser",
-        &["container", "event", "names", "probe", "redact", "service", "ship", "source", "store", "sys"],
+        &["container", "debug", "event", "names", "probe", "redact", "service", "ship", "source", "store", "sys"],
     ),
     ("redact", &[]),
     ("service", &[]),

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which containers there are and which process each hangs on, from state files and /proc alone: no daemon is
+//! asked, so the answer comes at once and while a daemon hangs. Files may be old, so a process counts only
+//! when its cgroup says that it is the container's.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::files::{self, FILE_LIMIT};
+use crate::oci::{Bundle, Row, named_by_id, stored};
+use crate::{Cgroup, Info, Pod, Runtime, Sources, api, identify, parse_proc_cgroup};
+
+/// The most containers of one runtime that are looked at.
+const CONTAINERS_LIMIT: usize = 10_000;
+/// The most processes of the host that are looked at.
+const PROCESSES_LIMIT: usize = 1 << 17;
+const TABLE_LIMIT: usize = 32 << 20;
+const TASKS: &str = "io.containerd.runtime.v2.task";
+
+/// A container that a runtime has noted down, running or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// As in an [`Identity`](crate::Identity).
+    pub id: String,
+    /// Whose it is.
+    pub runtime: Runtime,
+    /// What people call it.
+    pub name: String,
+    /// Its Kubernetes pod.
+    pub pod: Option<Pod>,
+    /// Its first process as it was noted, which may have ended long ago.
+    pub pid: Option<i32>,
+}
+
+/// The containers in the state files of all runtimes.
+pub fn recorded(sources: &Sources) -> Vec<Recorded> {
+    let mut all = of_docker(&sources.docker_containers);
+    for state in &sources.containerd_states {
+        all.extend(of_containerd(&state.join(TASKS)));
+    }
+    for storage in &sources.podman_storage {
+        all.extend(of_storage(&storage.join("overlay-containers"), &sources.podman_storage));
+    }
+    for root in &sources.runc_roots {
+        all.extend(of_runc(root));
+    }
+    all.extend(of_machines(&sources.machines));
+    all
+}
+
+/// The processes in containers: the container's identity and its first process, of each container once.
+pub fn found() -> Vec<Recorded> {
+    let mut all: Vec<(Recorded, Seniority)> = Vec::new();
+    for pid in files::names(Path::new("/proc"), PROCESSES_LIMIT).iter().filter_map(|name| name.parse().ok()) {
+        let Some(id) = identity(pid) else { continue };
+        let Some(seniority) = seniority(pid) else { continue };
+        match all.iter_mut().find(|(known, _)| known.id == id.id) {
+            Some((known, senior)) if seniority < *senior => (known.pid, *senior) = (Some(pid), seniority),
+            Some(_) => {}
+            None => {
+                let (name, runtime) = (id.id.clone(), id.runtime);
+                all.push((Recorded { id: id.id, runtime, name, pod: None, pid: Some(pid) }, seniority));
+            }
+        }
+    }
+    all.into_iter().map(|(container, _)| container).collect()
+}
+
+/// The container a process is in, by its cgroup.
+pub fn identity(pid: i32) -> Option<crate::Identity> {
+    let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
+    // Whether the pid namespace differs only matters to layouts that nobody has given a name.
+    identify(&Cgroup { path: parse_proc_cgroup(&text)?, pid_ns_differs_from_host: false })
+}
+
+/// The first process of a pid namespace goes before others, and the older before the younger.
+type Seniority = (bool, u64);
+
+fn seniority(pid: i32) -> Option<Seniority> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    if field("State:")?.trim_start().starts_with('Z') {
+        return None;
+    }
+    let is_first = field("NSpid:")?.split_whitespace().next_back() == Some("1");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; the start is the 20th field behind it.
+    let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    Some((!is_first, started))
+}
+
+fn of_docker(root: &Path) -> Vec<Recorded> {
+    #[derive(Deserialize)]
+    struct Kept {
+        #[serde(rename = "State")]
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(rename = "Pid", default)]
+        pid: i32,
+    }
+    let one = |id: String| {
+        let text = files::read(root, &[&id, "config.v2.json"], FILE_LIMIT).ok()??;
+        let info = api::from_config_file(&text).ok().filter(|info| info.id == id)?;
+        let pid = serde_json::from_slice::<Kept>(&text).ok().map(|kept| kept.state.pid);
+        Some(of(info, pid.filter(|pid| *pid > 0)))
+    };
+    files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
+}
+
+fn of_containerd(tasks: &Path) -> Vec<Recorded> {
+    let mut all = Vec::new();
+    for namespace in files::names(tasks, CONTAINERS_LIMIT).into_iter().filter(|name| !name.ends_with("moby")) {
+        for id in files::names(&tasks.join(&namespace), CONTAINERS_LIMIT) {
+            let read = |name: &str| files::read(tasks, &[&namespace, &id, name], FILE_LIMIT).ok().flatten();
+            let Some(text) = read("config.json") else { continue };
+            let bundle = serde_json::from_slice::<Bundle>(&text).ok();
+            let labels = bundle.and_then(|bundle| bundle.annotations).unwrap_or_default();
+            all.push(of(named_by_id(Runtime::Containerd, &id, labels), read("init.pid").and_then(number)));
+        }
+    }
+    all
+}
+
+/// Podman and CRI-O: the table in the storage, the number below the one that a reboot forgets.
+fn of_storage(root: &Path, storages: &[std::path::PathBuf]) -> Vec<Recorded> {
+    let pid = |id: &str| {
+        let names = ["overlay-containers", id, "userdata", "pidfile"];
+        storages.iter().find_map(|storage| files::read(storage, &names, FILE_LIMIT).ok().flatten())
+    };
+    let mut all = Vec::new();
+    for table in ["containers.json", "volatile-containers.json"] {
+        let Ok(Some(text)) = files::read(root, &[table], TABLE_LIMIT) else { continue };
+        let rows: Vec<Row> = serde_json::from_slice(&text).unwrap_or_default();
+        all.extend(rows.into_iter().map(stored).map(|info| {
+            let pid = pid(&info.id).and_then(number);
+            of(info, pid)
+        }));
+    }
+    all
+}
+
+fn of_runc(root: &Path) -> Vec<Recorded> {
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(alias = "pid")]
+        init_process_pid: i32,
+    }
+    let one = |id: String| {
+        let read = |name: &str| files::read(root, &[&id, name], FILE_LIMIT).ok().flatten();
+        let state = read("state.json").or_else(|| read("status"))?;
+        let pid = serde_json::from_slice::<State>(&state).ok().map(|state| state.init_process_pid);
+        Some(of(named_by_id(Runtime::Runc, &id, Default::default()), pid.filter(|pid| *pid > 0)))
+    };
+    files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
+}
+
+fn of_machines(root: &Path) -> Vec<Recorded> {
+    let one = |id: String| {
+        let text = files::read(root, &[&id], FILE_LIMIT).ok()??;
+        let text = String::from_utf8_lossy(&text);
+        let pid = text.lines().find_map(|line| line.strip_prefix("LEADER=")?.parse().ok());
+        Some(of(named_by_id(Runtime::Nspawn, &id, Default::default()), pid))
+    };
+    files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
+}
+
+fn of(info: Info, pid: Option<i32>) -> Recorded {
+    Recorded { id: info.id, runtime: info.runtime, name: info.name, pod: info.pod, pid }
+}
+
+fn number(text: Vec<u8>) -> Option<i32> {
+    std::str::from_utf8(&text).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{found, recorded};
+    use crate::{Runtime, Sources};
+
+    #[test]
+    fn every_state_file_tells_a_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        write(
+            &format!("docker/{one}/config.v2.json"),
+            &format!(r#"{{"ID":"{one}","Name":"/web","State":{{"Pid":11}},"Config":{{}}}}"#),
+        );
+        write("docker/broken/config.v2.json", "{");
+        write(
+            "ctrd/io.containerd.runtime.v2.task/k8s.io/app/config.json",
+            r#"{"annotations":{"io.kubernetes.cri.container-name":"c","io.kubernetes.cri.sandbox-name":"p","io.kubernetes.cri.sandbox-namespace":"n"}}"#,
+        );
+        write("ctrd/io.containerd.runtime.v2.task/k8s.io/app/init.pid", "12");
+        write("ctrd/io.containerd.runtime.v2.task/moby/x/config.json", "{}");
+        write("st/overlay-containers/containers.json", &format!(r#"[{{"id":"{two}","names":["pod"]}}]"#));
+        write(&format!("run/overlay-containers/{two}/userdata/pidfile"), "13\n");
+        write("runc/r/state.json", r#"{"init_process_pid":14,"config":{}}"#);
+        write("runc/c/status", r#"{"pid":15}"#);
+        write("machines/deb", "NAME=deb\nLEADER=16\n");
+        let sources = Sources {
+            docker_containers: dir.path().join("docker"),
+            containerd_states: vec![dir.path().join("ctrd")],
+            podman_storage: vec![dir.path().join("st"), dir.path().join("run")],
+            runc_roots: vec![dir.path().join("runc")],
+            machines: dir.path().join("machines"),
+            ..Sources::none()
+        };
+        let all = recorded(&sources);
+        let mut seen: Vec<_> = all.iter().map(|one| (one.pid.unwrap(), one.name.as_str(), one.runtime)).collect();
+        seen.sort_unstable();
+        let wanted = [
+            (11, "web", Runtime::Docker),
+            (12, "c", Runtime::Containerd),
+            (13, "pod", Runtime::Podman),
+            (14, "r", Runtime::Runc),
+            (15, "c", Runtime::Runc),
+            (16, "deb", Runtime::Nspawn),
+        ];
+        assert_eq!(seen, wanted);
+        assert_eq!(all.iter().find_map(|one| one.pod.clone()).unwrap().namespace, "n");
+    }
+
+    #[test]
+    fn this_host_can_be_looked_at() {
+        assert!(found().iter().all(|one| one.pid.is_some() && !one.id.is_empty()));
+    }
+}

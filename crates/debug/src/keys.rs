@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The keys that leave a session running: written as docker writes them, found in what is typed.
+
+use std::str::FromStr;
+
+/// The longest sequence.
+const KEYS_LIMIT: usize = 16;
+
+/// A sequence of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetachKeys(Vec<u8>);
+
+/// A text that names no keys.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no keys; write a letter or ctrl-LETTER, separated by commas: ctrl-p,ctrl-q")]
+pub struct NoKeys(pub String);
+
+impl Default for DetachKeys {
+    fn default() -> DetachKeys {
+        DetachKeys(vec![b'p' & 0x1f, b'q' & 0x1f])
+    }
+}
+
+impl FromStr for DetachKeys {
+    type Err = NoKeys;
+
+    fn from_str(text: &str) -> Result<DetachKeys, NoKeys> {
+        let key = |word: &str| match *word.as_bytes() {
+            [letter] => Some(letter),
+            [b'c', b't', b'r', b'l', b'-', letter] => match letter {
+                b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_' => Some(letter & 0x1f),
+                _ => None,
+            },
+            _ => None,
+        };
+        let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
+        match keys {
+            Some(keys) if keys.len() <= KEYS_LIMIT => Ok(DetachKeys(keys)),
+            _ => Err(NoKeys(text.to_owned())),
+        }
+    }
+}
+
+/// How far into the sequence the typed bytes are.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    keys: Vec<u8>,
+    seen: usize,
+}
+
+impl Watch {
+    pub(crate) fn new(keys: &DetachKeys) -> Watch {
+        Watch { keys: keys.0.clone(), seen: 0 }
+    }
+
+    /// What of `typed` goes on to the program, and whether the sequence is complete. Keys that may begin it
+    /// wait for the next one.
+    pub(crate) fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut out = Vec::with_capacity(typed.len() + self.seen);
+        for &byte in typed {
+            if self.keys.get(self.seen) == Some(&byte) {
+                self.seen += 1;
+                if self.seen == self.keys.len() {
+                    self.seen = 0;
+                    return (out, true);
+                }
+                continue;
+            }
+            out.extend_from_slice(self.keys.get(..self.seen).unwrap_or_default());
+            self.seen = usize::from(self.keys.first() == Some(&byte));
+            if self.seen == 0 {
+                out.push(byte);
+            }
+        }
+        (out, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DetachKeys, Watch};
+
+    #[test]
+    fn words() {
+        assert_eq!("ctrl-p,ctrl-q".parse(), Ok(DetachKeys::default()));
+        assert_eq!("a,ctrl-@".parse(), Ok(DetachKeys(vec![b'a', 0])));
+        for wrong in ["", "ctrl-", "ctrl-P", "ab", "a,,b", "ctrl-p;ctrl-q"] {
+            assert!(wrong.parse::<DetachKeys>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn found_among_what_is_typed() {
+        let mut watch = Watch::new(&DetachKeys::default());
+        assert_eq!(watch.pass(b"ls\r"), (b"ls\r".to_vec(), false));
+        assert_eq!(watch.pass(b"\x10"), (b"".to_vec(), false));
+        assert_eq!(watch.pass(b"x"), (b"\x10x".to_vec(), false));
+        assert_eq!(watch.pass(b"\x10\x10"), (b"\x10".to_vec(), false));
+        assert_eq!(watch.pass(b"\x11rest"), (b"".to_vec(), true));
+    }
+}

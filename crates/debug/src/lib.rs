@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A session with a toolbox inside a running container, and nothing left behind.
+//!
+//! Four processes take part. The *client* is the command somebody typed. It starts the *keeper*, which stays
+//! on the host, holds the terminal and the session's cgroup, and ends the session when the client is gone.
+//! The keeper's child, the *warden*, joins the target's namespaces, builds a root of the session's own in a
+//! private copy of the target's mounts, and takes in every process that loses its parent there. Its child
+//! becomes the *program*.
+//!
+//! Whoever of them is killed, the others see a closed socket and clean up; what is left when several are, the
+//! next client collects ([`collect`]). Knows no runtime and no kit file: the caller says which process is the
+//! target and which directories to mount. Never prints, never writes into the target.
+
+mod client;
+mod devices;
+mod error;
+mod exe;
+mod group;
+mod keeper;
+mod keys;
+mod link;
+mod program;
+mod rights;
+mod root;
+mod sessions;
+mod spec;
+mod target;
+mod terminal;
+mod users;
+mod warden;
+
+pub use client::{Outcome, start};
+pub use error::DebugError;
+pub use keeper::keep;
+pub use keys::{DetachKeys, NoKeys};
+pub use rights::{Capabilities, UnknownCapability};
+pub use sessions::{Session, attach, collect, end, list};
+pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
+pub use target::Target;

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The last steps of the process that becomes the session's program: whose it is, what it may, what it sees
+//! in its environment, and which file it is.
+
+use crate::rights;
+use crate::root::HOME;
+use crate::spec::{Failure, Kit, Spec};
+use crate::users::Identity;
+use rustix::fs::{Access, access};
+use rustix::process::{Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::process::{Gid, Pid, Uid};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where programs are when the target's process has no PATH.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Shells, the best first.
+const SHELLS: [&str; 3] = ["bash", "ash", "sh"];
+
+/// What the program is connected to.
+#[derive(Debug)]
+pub(crate) enum Streams {
+    /// Input, output, errors.
+    Own([OwnedFd; 3]),
+    /// All three, and its controlling terminal.
+    Terminal(OwnedFd),
+}
+
+/// Turns this process into the program. Comes back only when that fails.
+pub(crate) fn become_program(spec: &Spec, who: Identity, streams: Streams, parent: Pid) -> Failure {
+    match prepare(spec, who, streams) {
+        Ok(()) => {}
+        Err(failure) => return failure,
+    }
+    // A change of user forgets it, so it is asked for last; the parent may have gone before.
+    let watched = set_parent_process_death_signal(Some(Signal::KILL));
+    if watched.is_err() || getppid() != Some(parent) {
+        return Failure::ours("the session ended while it began");
+    }
+    let environment = environment(spec, who);
+    let path = search_path(spec);
+    let found = match command(spec, &path) {
+        Ok(found) => found,
+        Err(failure) => return failure,
+    };
+    let mut command = Command::new(&found.file);
+    command.arg0(&found.words[0]).args(&found.words[1..]).env_clear().envs(environment);
+    let error = command.exec();
+    cannot_run(&found.file, &error)
+}
+
+fn prepare(spec: &Spec, who: Identity, streams: Streams) -> Result<(), Failure> {
+    let failed = |doing: &str, error: io::Error| Failure::ours(format!("{doing}: {error}"));
+    setsid().map_err(|error| failed("starting a process group", error.into()))?;
+    connect(streams).map_err(|error| failed("connecting the program's input and output", error))?;
+    match &spec.work_dir {
+        Some(dir) => chdir(dir).map_err(|error| failed(&format!("going to {}", dir.display()), error.into()))?,
+        // The target's directory may be out of reach or gone.
+        None => chdir(&spec.facts.work_dir).or_else(|_| chdir("/")).map_err(|error| failed("going to /", error.into()))?,
+    }
+    take_identity(spec, who).map_err(|error| {
+        let hint = "is it mapped in the target's user namespace? give another with --user";
+        failed(&format!("becoming user {} and group {} ({hint})", who.user, who.group), error)
+    })?;
+    rights::limit(spec.capabilities, who.user == 0, spec.privileged)
+        .map_err(|error| failed("giving up capabilities", error))
+}
+
+fn connect(streams: Streams) -> io::Result<()> {
+    match streams {
+        Streams::Own([input, output, errors]) => {
+            rustix::stdio::dup2_stdin(input)?;
+            rustix::stdio::dup2_stdout(output)?;
+            rustix::stdio::dup2_stderr(errors)?;
+        }
+        Streams::Terminal(terminal) => {
+            ioctl_tiocsctty(&terminal)?;
+            rustix::stdio::dup2_stdin(&terminal)?;
+            rustix::stdio::dup2_stdout(&terminal)?;
+            rustix::stdio::dup2_stderr(&terminal)?;
+        }
+    }
+    Ok(())
+}
+
+fn take_identity(spec: &Spec, who: Identity) -> io::Result<()> {
+    // Where the target's user namespace forbids it, the keeper has done it on the host.
+    match set_thread_groups(&[]) {
+        Err(error) if error != rustix::io::Errno::PERM => return Err(error.into()),
+        _ => {}
+    }
+    if who.user != 0 && !spec.capabilities.is_empty() {
+        rights::keep_over_user_change()?;
+    }
+    let (user, group) = (Uid::from_raw(who.user), Gid::from_raw(who.group));
+    set_thread_res_gid(group, group, group)?;
+    Ok(set_thread_res_uid(user, user, user)?)
+}
+
+/// A clean one: nothing of the target's but its PATH, behind that of the kits.
+fn environment(spec: &Spec, who: Identity) -> Vec<(OsString, OsString)> {
+    let user = if who.user == 0 { "root".to_owned() } else { who.user.to_string() };
+    let mark = if who.user == 0 { '#' } else { '$' };
+    let name: String = spec.target.chars().filter(|c| c.is_ascii_alphanumeric() || "._:/-".contains(*c)).collect();
+    let own = [
+        ("PATH", search_path(spec)),
+        ("HOME", HOME.to_owned()),
+        ("USER", user.clone()),
+        ("LOGNAME", user),
+        ("PS1", format!("{name}:\\w {mark} ")),
+        ("PURSER_SESSION", spec.id.clone()),
+        ("PURSER_TARGET_PID", spec.facts.inner_pid.to_string()),
+    ];
+    let own = own.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let of_kits = spec.kits.iter().flat_map(|kit| {
+        let value = |value: &str| value.replace('@', &kit.prefix()).into();
+        kit.environment.iter().map(move |(name, text)| (OsString::from(name), value(text)))
+    });
+    // What the loader obeys is nobody's to set for all programs of a session.
+    let of_kits = of_kits.filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"LD_"));
+    own.chain(of_kits).chain(spec.environment.iter().cloned()).collect()
+}
+
+fn search_path(spec: &Spec) -> String {
+    let of_kit = |kit: &Kit| kit.path.iter().map(|path| format!("{}/{path}", kit.prefix())).collect::<Vec<_>>();
+    let mut parts: Vec<String> = spec.kits.iter().flat_map(of_kit).collect();
+    parts.push(spec.facts.path.clone().unwrap_or_else(|| USUAL_PATH.to_owned()));
+    parts.join(":")
+}
+
+#[derive(Debug)]
+struct Found {
+    file: PathBuf,
+    /// At least one.
+    words: Vec<OsString>,
+}
+
+fn command(spec: &Spec, path: &str) -> Result<Found, Failure> {
+    let Some(name) = spec.command.first() else {
+        let shell = SHELLS.iter().find_map(|shell| Some((find(OsStr::new(shell), path).ok()?, *shell)));
+        let (file, shell) = shell.ok_or_else(|| Failure {
+            code: 127,
+            text: "there is no shell in the target and none in the kits; add one with --kit, or name a command".into(),
+        })?;
+        return Ok(Found { file, words: vec![shell.into()] });
+    };
+    let file = find(name, path)?;
+    Ok(Found { file, words: spec.command.clone() })
+}
+
+/// The file behind a name, as a shell would find it.
+fn find(name: &OsStr, path: &str) -> Result<PathBuf, Failure> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return Ok(PathBuf::from(name));
+    }
+    let mut forbidden = None;
+    // An empty part is the current directory to a shell; nobody wants that here.
+    for dir in path.split(':').filter(|dir| dir.starts_with('/')) {
+        let file = Path::new(dir).join(name);
+        if !std::fs::metadata(&file).is_ok_and(|meta| meta.is_file()) {
+            continue;
+        }
+        if access(&file, Access::EXEC_OK).is_ok() {
+            return Ok(file);
+        }
+        forbidden = forbidden.or(Some(file));
+    }
+    let shown = name.to_string_lossy();
+    Err(match forbidden {
+        Some(file) => Failure { code: 126, text: format!("{} is not executable", file.display()) },
+        None => Failure {
+            code: 127,
+            text: format!("{shown}: no such command in the target or the kits; purser kit ls shows which kit has it"),
+        },
+    })
+}
+
+fn cannot_run(file: &Path, error: &io::Error) -> Failure {
+    let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+    let hint = match error.raw_os_error() {
+        // The file is there, but not the loader or interpreter that it names.
+        Some(2) if file.exists() => "; the file is there, its loader or interpreter is not",
+        Some(8) => "; it is for another architecture, or a script without #!",
+        _ => "",
+    };
+    Failure { code, text: format!("starting {}: {error}{hint}", file.display()) }
+}

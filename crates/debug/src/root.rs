@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The session's root, in a private copy of the target's mounts.
+//!
+//! The usual way lays a fresh `/dev` over the old one, takes the old entries along, and mounts the kits below
+//! `/dev/.purser`; the target's own `/` stays what it is, to the inode. Where there is no `/dev` to lay it over,
+//! or the kernel refuses, the root is a new one that holds each of the target's top-level entries.
+//!
+//! Nothing is created in the target's file systems: all that is new is in file systems of the session, counted
+//! for the session's cgroup. Device nodes work only where [`crate::devices`] brings harmless ones, for the
+//! session is not under the target's device rules.
+
+use crate::devices::{Devices, Entry};
+use crate::spec::{Kit, Way};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
+};
+use rustix::process::{chroot, fchdir, pivot_root};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::mounts::{NO_DEVICES, NO_SUID, READ_ONLY, set_mount_attributes, unshare_mounts};
+
+/// The most entries of a directory that are taken along.
+pub(crate) const ENTRIES_LIMIT: usize = 4096;
+/// The names in the session's `/dev`, and room for what is written below a session's home.
+const DEV_SIZE: &str = "1m";
+const HOME_SIZE: &str = "64m";
+
+/// A directory for the session's own files, gone with it.
+pub(crate) const HOME: &str = "/dev/.purser/.home";
+
+/// What the tools of kits read in place of the target's nsswitch.conf.
+const NAME_SERVICES: &str = "\
+passwd: files
+group: files
+shadow: files
+hosts: files dns
+networks: files
+protocols: files
+services: files
+";
+
+/// Kits and device nodes of the host, as mounts that are in no namespace yet.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    kits: Vec<(String, OwnedFd)>,
+    host_devices: Vec<(&'static str, OwnedFd)>,
+}
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub(crate) struct StepError {
+    pub(crate) doing: String,
+    pub(crate) source: io::Error,
+}
+
+/// Names the step that failed.
+pub(crate) fn step<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> StepError {
+    let doing = doing.into();
+    move |source| StepError { doing, source: source.into() }
+}
+
+impl Parts {
+    /// Takes them on the host.
+    pub(crate) fn gather(kits: &[Kit]) -> Result<Parts, StepError> {
+        let mut taken = Vec::new();
+        for kit in kits {
+            let doing = || format!("taking kit {} from {}", kit.name, kit.root.display());
+            let mount = open_tree(rustix::fs::CWD, &kit.root, clone_flags()).map_err(step(doing()))?;
+            let attributes = READ_ONLY | NO_SUID | NO_DEVICES;
+            set_mount_attributes(mount.as_fd(), attributes, true).map_err(step(doing()))?;
+            taken.push((kit.name.clone(), mount));
+        }
+        Ok(Parts { kits: taken, host_devices: crate::devices::of_host() })
+    }
+}
+
+fn clone_flags() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+}
+
+/// A detached copy of what is mounted at `name`, and below it.
+pub(crate) fn taken(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    Ok(open_tree(dir, name, clone_flags())?)
+}
+
+/// Copies the mounts, makes `root` of the target's process the root again, and builds the session's.
+/// What the caller holds of the target's mounts is of the old namespace and good for nothing afterwards.
+pub(crate) fn build(root: BorrowedFd<'_>, parts: Parts, way: Way, privileged: bool) -> Result<Way, StepError> {
+    fchdir(root).map_err(step("going to the target's root"))?;
+    unshare_mounts().map_err(step("making a mount namespace"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(step("cutting the mounts off from the target's"))?;
+    chroot(".").map_err(step("entering the target's root"))?;
+    let devices = match directory(c"/dev") {
+        Ok(dev) => Devices::of(dev.as_fd(), privileged).map_err(step("looking at the target's /dev"))?,
+        Err(_) => Devices::default(),
+    };
+    let opening = || step::<rustix::io::Errno>("opening the target's root");
+    if !privileged {
+        // Nodes that an image or the target's root has made: its device rules do not hold for the session.
+        let old = directory(c"/").map_err(opening())?;
+        deny_devices(old.as_fd()).map_err(step("shutting off the target's device nodes"))?;
+    }
+    let old = directory(c"/").map_err(opening())?;
+    if way != Way::NewRoot {
+        let laying = step("laying a new /dev over the old one");
+        let laid = directory(c"/dev").map_err(laying).and_then(|dev| new_dev(dev.as_fd(), &parts, &devices));
+        match laid {
+            Err(_) if way == Way::Fitting => {}
+            laid => return laid.map(|()| Way::OverDev),
+        }
+    }
+    let entries = top_level(old.as_fd()).map_err(step("looking at the target's root"))?;
+    new_root(old.as_fd(), &entries, &parts, &devices).map(|()| Way::NewRoot)
+}
+
+/// A directory that is one itself: a link would lead to where the target wants.
+fn directory(path: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(rustix::fs::CWD, path, flags, Mode::empty())
+}
+
+/// Attributes belong to whole mounts, and a process's root need not be one.
+fn deny_devices(root: BorrowedFd<'_>) -> io::Result<()> {
+    match set_mount_attributes(root, NO_DEVICES, true) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            // A root inside a mount: bind it onto itself, which makes it one in our namespace only.
+            let own = taken(root, c".")?;
+            set_mount_attributes(own.as_fd(), NO_DEVICES, true)?;
+            put(own.as_fd(), root, c"")?;
+            fchdir(own.as_fd())?;
+            Ok(chroot(".")?)
+        }
+        result => result,
+    }
+}
+
+/// Mounts a detached mount at `name` in `dir`; an empty name is `dir` itself.
+pub(crate) fn put(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    if name.is_empty() {
+        flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    Ok(move_mount(mount, c"", dir, name, flags)?)
+}
+
+fn memory(size: &str, mode: &str) -> io::Result<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "size", size)?;
+    fsconfig_set_string(&context, "mode", mode)?;
+    fsconfig_create(&context)?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Lays a new directory over `dev`.
+fn new_dev(dev: BorrowedFd<'_>, parts: &Parts, devices: &Devices) -> Result<(), StepError> {
+    let fresh = memory(DEV_SIZE, "755").map_err(step("making a file system in memory"))?;
+    put(fresh.as_fd(), dev, c"").map_err(step("laying a new /dev over the old one"))?;
+    let fresh = fresh.as_fd();
+    devices.put_into(fresh, &parts.host_devices).map_err(step("taking the target's devices along"))?;
+    kits(fresh, parts)?;
+    // Nothing of the session can put anything here that tools of kits would take for ours.
+    set_mount_attributes(fresh, READ_ONLY, false).map_err(step("making /dev read-only"))
+}
+
+fn kits(dev: BorrowedFd<'_>, parts: &Parts) -> Result<(), StepError> {
+    let making = || step::<rustix::io::Errno>("making /dev/.purser");
+    mkdirat(dev, c".purser", Mode::from_raw_mode(0o755)).map_err(making())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = openat(dev, c".purser", flags, Mode::empty()).map_err(making())?;
+    for (name, mount) in &parts.kits {
+        let doing = || format!("mounting kit {name}");
+        let name = CString::new(name.as_str()).map_err(step(doing()))?;
+        mkdirat(&dir, &name, Mode::from_raw_mode(0o755)).map_err(step(doing()))?;
+        put(mount.as_fd(), dir.as_fd(), &name).map_err(step(doing()))?;
+    }
+    write_file(dir.as_fd(), c".nssw", NAME_SERVICES).map_err(step("writing .nssw"))?;
+    mkdirat(&dir, c".home", Mode::from_raw_mode(0o700)).map_err(step("making a home"))?;
+    let home = memory(HOME_SIZE, "1777").map_err(step("making a home"))?;
+    put(home.as_fd(), dir.as_fd(), c".home").map_err(step("making a home"))
+}
+
+fn write_file(dir: BorrowedFd<'_>, name: &CStr, text: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(dir, name, flags, Mode::from_raw_mode(0o644))?;
+    io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes())
+}
+
+/// Every entry of the target's root but /dev, each with what is mounted below it.
+fn top_level(root: BorrowedFd<'_>) -> io::Result<Vec<(CString, Entry)>> {
+    let mut entries = Vec::new();
+    for (name, kind) in names(root)? {
+        if name.as_bytes() != b"dev" {
+            entries.extend(Entry::of(root, &name, kind)?.map(|entry| (name, entry)));
+        }
+    }
+    Ok(entries)
+}
+
+/// The names in a directory, with their kinds.
+pub(crate) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<(CString, FileType)>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if names.len() == ENTRIES_LIMIT {
+            break;
+        }
+        // It may have gone meanwhile.
+        let Ok(stat) = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        names.push((name.to_owned(), FileType::from_raw_mode(stat.st_mode)));
+    }
+    Ok(names)
+}
+
+/// Makes a new file system the root and puts everything into it.
+fn new_root(
+    old: BorrowedFd<'_>,
+    entries: &[(CString, Entry)],
+    parts: &Parts,
+    devices: &Devices,
+) -> Result<(), StepError> {
+    let fresh = memory(DEV_SIZE, "755").map_err(step("making a file system in memory"))?;
+    put(fresh.as_fd(), old, c"").map_err(step("laying a new root over the old one"))?;
+    for (name, entry) in entries {
+        let doing = || format!("taking /{} along", name.to_string_lossy());
+        entry.put(fresh.as_fd(), name).map_err(step(doing()))?;
+    }
+    mkdirat(&fresh, c"dev", Mode::from_raw_mode(0o755)).map_err(step("making /dev"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dev = openat(&fresh, c"dev", flags, Mode::empty()).map_err(step("making /dev"))?;
+    new_dev(dev.as_fd(), parts, devices)?;
+    set_mount_attributes(fresh.as_fd(), READ_ONLY, false).map_err(step("making / read-only"))?;
+    fchdir(fresh.as_fd()).map_err(step("entering the new root"))?;
+    match pivot_root(".", ".") {
+        Ok(()) => {
+            // The old root is stacked on the new one now, and comes off.
+            fchdir(old).map_err(step("leaving the old root"))?;
+            unmount(".", UnmountFlags::DETACH).map_err(step("leaving the old root"))?;
+            rustix::process::chdir("/").map_err(step("entering the new root"))
+        }
+        // The root of a process in a chroot need not be a mount.
+        Err(_) => chroot(".").map_err(step("entering the new root")),
+    }
+}
+
+impl Entry {
+    /// What is to be taken along of `name`; nothing when it cannot be had.
+    pub(crate) fn of(dir: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result<Option<Entry>> {
+        if kind == FileType::Symlink {
+            return Ok(Some(Entry::Link(readlinkat(dir, name, Vec::new())?)));
+        }
+        let is_directory = kind == FileType::Directory;
+        match taken(dir, name) {
+            Ok(mount) => Ok(Some(Entry::Mount { mount, is_directory })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts it at `name` in a directory of ours.
+    pub(crate) fn put(&self, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+        match self {
+            Entry::Link(to) => Ok(symlinkat(to.as_c_str(), dir, name)?),
+            Entry::Mount { mount, is_directory } => place(mount.as_fd(), dir, name, *is_directory),
+        }
+    }
+}
+
+/// Mounts at a name that is not there yet.
+pub(crate) fn place(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr, is_dir: bool) -> io::Result<()> {
+    if is_dir {
+        mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
+    } else {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        drop(openat(dir, name, flags, Mode::from_raw_mode(0o644))?);
+    }
+    put(mount, dir, name)
+}

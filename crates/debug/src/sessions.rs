@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sessions of this host: found by their sockets, attached to, ended, and collected when nobody keeps
+//! them any more.
+
+use crate::client::{Outcome, Sentence};
+use crate::group;
+use crate::keys::DetachKeys;
+use crate::link::{Kind, Link};
+use crate::{DebugError, client, terminal};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The most sessions listed.
+const SESSIONS_LIMIT: usize = 4096;
+/// Time for a keeper to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+const SUFFIX: &str = ".sock";
+
+/// A session as its keeper describes it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Its name among others.
+    pub id: String,
+    /// The target as the user called it.
+    pub target: String,
+    /// The target's process on the host.
+    pub pid: i32,
+    /// The program and its arguments, shortened; empty for a shell.
+    pub command: String,
+    /// The user in the target, when one was given.
+    pub user: Option<String>,
+    /// The kits.
+    pub kits: Vec<String>,
+    /// When it began, in seconds since 1970.
+    pub since_secs: u64,
+    /// Whether somebody has its streams or its terminal now.
+    pub is_attached: bool,
+    /// Whether one can attach to it.
+    pub has_terminal: bool,
+}
+
+pub(crate) fn socket_path(directory: &Path, id: &str) -> PathBuf {
+    directory.join(format!("{id}{SUFFIX}"))
+}
+
+/// The sessions that have a keeper, by their start.
+pub fn list(directory: &Path) -> Vec<Session> {
+    let describe = |id: String| {
+        let link = knock(directory, &id).ok()?;
+        link.send(Kind::Describe, b"", &[]).ok()?;
+        serde_json::from_slice(&link.receive().ok()??.payload).ok()
+    };
+    let mut sessions: Vec<Session> = ids(directory).into_iter().filter_map(describe).collect();
+    sessions.sort_by_key(|session| session.since_secs);
+    sessions
+}
+
+/// Shows a session's terminal on this one, until it ends or the keys are typed.
+///
+/// # Errors
+/// When there is no such session, or it or we have no terminal.
+pub fn attach(directory: &Path, id: &str, keys: &DetachKeys) -> Result<Outcome, DebugError> {
+    let id = full(directory, id)?;
+    let (input, output) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    let (true, Some(window)) = (rustix::termios::isatty(input), terminal::window(output)) else {
+        return Err(DebugError::NotATerminal);
+    };
+    let link = knock(directory, &id).map_err(|_| DebugError::NoSession { id: id.clone() })?;
+    link.send(Kind::Attach, &window.bytes(), &[input.as_fd()])
+        .map_err(|source| DebugError::Host { doing: "asking the session's keeper".into(), source })?;
+    match client::converse(&link, Some(keys), || {}) {
+        Err(Sentence::Failed(failure)) if failure.code == 125 => Err(DebugError::NoTerminal { id }),
+        outcome => outcome.map_err(DebugError::from),
+    }
+}
+
+/// Ends a session and waits until it is over.
+///
+/// # Errors
+/// When there is no such session.
+pub fn end(directory: &Path, id: &str) -> Result<String, DebugError> {
+    let id = full(directory, id)?;
+    let link = knock(directory, &id).map_err(|_| DebugError::NoSession { id: id.clone() })?;
+    link.send(Kind::End, b"", &[]).map_err(|_| DebugError::NoSession { id: id.clone() })?;
+    // The keeper closes it when all is gone, or is killed.
+    link.receive().unwrap_or_default();
+    Ok(id)
+}
+
+/// Ends what is left of sessions whose keeper is gone, and removes it. For every client and for the agent's
+/// start; takes no time when there is nothing. How many there were.
+pub fn collect(directory: &Path) -> usize {
+    let mut known = ids(directory);
+    known.extend(group::all_ids());
+    known.sort();
+    known.dedup();
+    // A keeper that is slow to answer is one all the same.
+    let is_stale = |id: &String| {
+        let error = knock(directory, id).err();
+        error.is_some_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+    };
+    let mut collected = 0;
+    for id in known.into_iter().filter(is_stale) {
+        if group::clear_stale(&id) {
+            // Only then, for the socket shows that something is left.
+            fs::remove_file(socket_path(directory, &id)).unwrap_or_default();
+            collected += 1;
+        }
+    }
+    collected
+}
+
+/// The one session whose id begins so.
+fn full(directory: &Path, start: &str) -> Result<String, DebugError> {
+    let mut fitting = ids(directory).into_iter().filter(|id| id.starts_with(start) && !start.is_empty());
+    match (fitting.next(), fitting.next()) {
+        (Some(id), None) => Ok(id),
+        _ => Err(DebugError::NoSession { id: start.to_owned() }),
+    }
+}
+
+fn ids(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(SESSIONS_LIMIT);
+    entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(SUFFIX)?.to_owned()))
+        .collect()
+}
+
+fn knock(directory: &Path, id: &str) -> io::Result<Link> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // One that was stopped by a signal keeps nobody waiting.
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    connect(&socket, &SocketAddrUnix::new(socket_path(directory, id))?)?;
+    Ok(Link::from(socket))
+}

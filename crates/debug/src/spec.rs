@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a session is to be, as the client hands it to the keeper. Both are the same program, so the form is
+//! nobody else's business and has no version.
+
+use crate::rights::Capabilities;
+use crate::target::Facts;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Everything a keeper needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// The session's name among others: hex digits.
+    pub id: String,
+    /// How the target is called, for prompts and lists.
+    pub target: String,
+    /// The directories with tools, in the order of their programs.
+    pub kits: Vec<Kit>,
+    /// The program and its arguments; the first shell that is there when empty.
+    pub command: Vec<OsString>,
+    /// `USER[:GROUP]` in the target, by name or number; the target's root when absent.
+    pub user: Option<String>,
+    /// Where the program starts; where the target's process is when absent.
+    pub work_dir: Option<PathBuf>,
+    /// The size of the terminal; without one the program gets the client's own descriptors.
+    pub terminal: Option<Window>,
+    /// The program's environment beside what the session sets itself.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The program's capabilities.
+    pub capabilities: Capabilities,
+    /// Whether device nodes and set-user-ID programs work.
+    pub privileged: bool,
+    /// How the root is built.
+    pub way: Way,
+    /// What the session may use.
+    pub limits: Limits,
+    /// Where the sockets of sessions are.
+    pub directory: PathBuf,
+    /// When it began, in seconds since 1970, for lists.
+    pub since_secs: u64,
+    /// What is known of the target's process.
+    pub facts: Facts,
+}
+
+/// A directory with tools, mounted read-only at `/dev/.purser/NAME`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kit {
+    /// Its name: one path component.
+    pub name: String,
+    /// What is mounted.
+    pub root: PathBuf,
+    /// Directories with programs, below the kit's prefix.
+    pub path: Vec<String>,
+    /// Variables for the session's programs; `@` in a value is the kit's prefix.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Kit {
+    /// Where the session sees it.
+    pub fn prefix(&self) -> String {
+        format!("/dev/.purser/{}", self.name)
+    }
+}
+
+/// How the session's root is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Over `/dev`, and by a new root where that does not go.
+    #[default]
+    Fitting,
+    /// A new `/dev` over the old one; the target's root stays exactly what it is.
+    OverDev,
+    /// A new root with all of the target's top-level entries.
+    NewRoot,
+}
+
+/// What a session may use, in its own cgroup. Memory and processes never count as the target's.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Processes and threads.
+    pub processes: u32,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { processes: 2048, memory: None }
+    }
+}
+
+/// The size of a terminal in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// Why no program runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// The exit code: 125, 126 or 127.
+    pub code: u8,
+    /// What to tell.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure of ours.
+    pub(crate) fn ours(text: impl Into<String>) -> Failure {
+        Failure { code: 125, text: text.into() }
+    }
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The process whose container is entered: held from the first look to the last step, so that its number
+//! cannot come to mean another process meanwhile.
+
+use crate::DebugError;
+use crate::rights::Capabilities;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::ThreadNameSpaceType;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The longest environment looked at.
+const ENVIRONMENT_LIMIT: usize = 1 << 20;
+/// The longest PATH taken over.
+const PATH_LIMIT: usize = 4096;
+
+/// Namespaces that can be joined: the name in /proc and the flag.
+const NAMESPACES: [(&str, ThreadNameSpaceType); 8] = [
+    ("user", ThreadNameSpaceType::USER),
+    ("mnt", ThreadNameSpaceType::MOUNT),
+    ("pid", ThreadNameSpaceType::PROCESS_ID),
+    ("net", ThreadNameSpaceType::NETWORK),
+    ("ipc", ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION),
+    ("uts", ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME),
+    ("cgroup", ThreadNameSpaceType::CONTROL_GROUP),
+    ("time", ThreadNameSpaceType::TIME),
+];
+
+/// A process, held by descriptor, and what it was like when it was opened.
+#[derive(Debug)]
+pub struct Target {
+    pub(crate) fd: OwnedFd,
+    pub(crate) facts: Facts,
+}
+
+/// What /proc tells of the target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its number on the host.
+    pub(crate) pid: i32,
+    /// Its number in its own pid namespace.
+    pub(crate) inner_pid: i32,
+    /// The namespaces that are not ours, as flags of setns.
+    pub(crate) namespaces: u32,
+    /// Its effective user, as the host numbers it.
+    pub(crate) user: u32,
+    pub(crate) capabilities: Capabilities,
+    /// The letter of its state.
+    pub(crate) state: char,
+    /// Its PATH.
+    pub(crate) path: Option<String>,
+    /// Its current directory, in its own root.
+    pub(crate) work_dir: PathBuf,
+    /// The name of its program, at most 15 bytes.
+    pub(crate) command: String,
+}
+
+impl Target {
+    /// Takes hold of the process with this number.
+    ///
+    /// # Errors
+    /// When it is gone, or /proc cannot be read.
+    pub fn open(pid: i32) -> Result<Target, DebugError> {
+        let gone = || DebugError::Gone { pid };
+        let number = Pid::from_raw(pid).ok_or_else(gone)?;
+        let fd = pidfd_open(number, PidfdFlags::empty()).map_err(|_| gone())?;
+        let facts = facts(pid)?;
+        let target = Target { fd, facts };
+        if target.facts.state == 'Z' {
+            return Err(DebugError::Zombie { pid });
+        }
+        // What was read is the process's only if it is still there now.
+        if target.is_over() { Err(gone()) } else { Ok(target) }
+    }
+
+    /// Whether the process has ended.
+    pub fn is_over(&self) -> bool {
+        is_over(self.fd.as_fd())
+    }
+
+    /// Its number on the host.
+    pub fn pid(&self) -> i32 {
+        self.facts.pid
+    }
+
+    /// The capabilities its process has.
+    pub fn capabilities(&self) -> Capabilities {
+        self.facts.capabilities
+    }
+
+    /// Whether its process runs as another user than root of the host.
+    pub fn is_root(&self) -> bool {
+        self.facts.user == 0
+    }
+
+    /// Whether somebody has stopped it, by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.facts.state, 'T' | 't')
+    }
+
+    /// Whether it lives in a user namespace of its own.
+    pub fn has_user_namespace(&self) -> bool {
+        ThreadNameSpaceType::from_bits_retain(self.facts.namespaces).contains(ThreadNameSpaceType::USER)
+    }
+
+    /// The name of its program, at most 15 bytes.
+    pub fn command(&self) -> &str {
+        &self.facts.command
+    }
+}
+
+/// Whether the process behind a descriptor has ended.
+pub(crate) fn is_over(process: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
+fn facts(pid: i32) -> Result<Facts, DebugError> {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let read = |name: &str| {
+        let path = proc.join(name);
+        fs::read(&path).map_err(|source| unreadable(pid, path, source))
+    };
+    let status = String::from_utf8_lossy(&read("status")?).into_owned();
+    let field = |name: &str| field(&status, name);
+    let number = |name: &str, column: usize| field(name)?.split_whitespace().nth(column)?.parse().ok();
+    let work_dir = proc.join("cwd");
+    let work_dir = fs::read_link(&work_dir).map_err(|source| unreadable(pid, work_dir, source))?;
+    Ok(Facts {
+        pid,
+        inner_pid: field("NSpid").and_then(|all| all.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid),
+        namespaces: differing(&proc)?,
+        user: number("Uid", 1).unwrap_or(u32::MAX),
+        capabilities: Capabilities::from_bits(
+            field("CapPrm").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0),
+        ),
+        state: field("State").and_then(|state| state.chars().next()).unwrap_or('?'),
+        path: read("environ").ok().and_then(|text| search_path(&text)),
+        work_dir,
+        command: field("Name").unwrap_or_default().to_owned(),
+    })
+}
+
+fn unreadable(pid: i32, path: PathBuf, source: io::Error) -> DebugError {
+    match source.raw_os_error() {
+        // A process that ends takes its files along: no such file, no such process.
+        Some(2 | 3) => DebugError::Gone { pid },
+        _ => DebugError::Read { path, source },
+    }
+}
+
+/// `Name:\tvalue`, the value.
+pub(crate) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// The namespaces in which the process is and we are not.
+fn differing(proc: &Path) -> Result<u32, DebugError> {
+    let mut flags = ThreadNameSpaceType::empty();
+    for (name, flag) in NAMESPACES {
+        let (theirs, ours) = (proc.join("ns").join(name), Path::new("/proc/self/ns").join(name));
+        // A kernel without this kind has no such file.
+        let Ok(ours) = fs::read_link(&ours) else { continue };
+        match fs::read_link(&theirs) {
+            Ok(theirs) if theirs.as_os_str().as_bytes() != ours.as_os_str().as_bytes() => flags |= flag,
+            Ok(_) => {}
+            Err(source) => return Err(DebugError::Read { path: theirs, source }),
+        }
+    }
+    Ok(flags.bits())
+}
+
+fn search_path(environment: &[u8]) -> Option<String> {
+    let environment = environment.get(..environment.len().min(ENVIRONMENT_LIMIT))?;
+    let found = environment.split(|&byte| byte == 0).find_map(|line| line.strip_prefix(b"PATH="))?;
+    let path = std::str::from_utf8(found).ok()?;
+    (!path.is_empty() && path.len() <= PATH_LIMIT).then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, field, search_path};
+    use crate::DebugError;
+
+    #[test]
+    fn own_process() {
+        let target = Target::open(i32::try_from(std::process::id()).unwrap()).unwrap();
+        assert!(!target.is_over());
+        assert_eq!(target.facts.namespaces, 0);
+        assert_eq!(target.facts.work_dir, std::env::current_dir().unwrap());
+    }
+
+    #[test]
+    fn a_process_that_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let target = Target::open(i32::try_from(child.id()).unwrap()).unwrap();
+        child.kill().unwrap();
+        let zombie = loop {
+            if target.is_over() {
+                break Target::open(target.pid());
+            }
+        };
+        assert!(matches!(zombie, Err(DebugError::Zombie { .. } | DebugError::Gone { .. })));
+        child.wait().unwrap();
+        assert!(matches!(Target::open(target.pid()), Err(DebugError::Gone { .. })));
+        assert!(matches!(Target::open(0), Err(DebugError::Gone { .. })));
+        assert!(matches!(Target::open(-1), Err(DebugError::Gone { .. })));
+    }
+
+    #[test]
+    fn parsers() {
+        assert_eq!(field("Name:\tsh\nCapPrm:\t00ff\n", "CapPrm"), Some("00ff"));
+        assert_eq!(search_path(b"A=1\0PATH=/bin:/x\0"), Some("/bin:/x".to_owned()));
+        assert_eq!(search_path(b"XPATH=/bin\0PATH=\xff\0"), None);
+    }
+}

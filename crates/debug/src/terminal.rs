@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Terminals: the session's, which is one of the target's, and the client's, which is put back as it was.
+
+use crate::root::{StepError, step};
+use crate::spec::Window;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The two ends of a terminal.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    pub(crate) master: OwnedFd,
+    pub(crate) slave: OwnedFd,
+}
+
+/// A new terminal among those that the session's root has, so that its name means something in there.
+pub(crate) fn new(window: Window, owner: u32) -> Result<Terminal, StepError> {
+    let opening = || step::<rustix::io::Errno>("opening a terminal among the target's");
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let master = open("/dev/pts/ptmx", flags, Mode::empty())
+        .or_else(|_| open("/dev/ptmx", flags, Mode::empty()))
+        .map_err(opening())?;
+    unlockpt(&master).map_err(opening())?;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = ioctl_tiocgptpeer(&master, flags).map_err(opening())?;
+    resize(master.as_fd(), window).map_err(step("sizing the terminal"))?;
+    let owner = rustix::fs::Uid::from_raw(owner);
+    rustix::fs::fchown(&slave, Some(owner), None).map_err(step("giving the terminal to the user"))?;
+    Ok(Terminal { master, slave })
+}
+
+pub(crate) fn resize(terminal: BorrowedFd<'_>, window: Window) -> io::Result<()> {
+    let size = Winsize { ws_row: window.rows, ws_col: window.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(tcsetwinsize(terminal, size)?)
+}
+
+/// How large a terminal is; `None` for what is no terminal.
+pub(crate) fn window(terminal: BorrowedFd<'_>) -> Option<Window> {
+    let size = tcgetwinsize(terminal).ok()?;
+    Some(Window { rows: size.ws_row, columns: size.ws_col })
+}
+
+impl Window {
+    pub(crate) fn bytes(self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.rows.to_be_bytes(), self.columns.to_be_bytes());
+        [a, b, c, d]
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Window> {
+        let [a, b, c, d] = bytes.try_into().ok()?;
+        Some(Window { rows: u16::from_be_bytes([a, b]), columns: u16::from_be_bytes([c, d]) })
+    }
+}
+
+/// The state of a terminal, given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    terminal: OwnedFd,
+    /// Nothing when it is to stay as it is.
+    state: Option<Termios>,
+}
+
+impl Saved {
+    pub(crate) fn of(terminal: OwnedFd) -> io::Result<Saved> {
+        let state = Some(tcgetattr(&terminal)?);
+        Ok(Saved { terminal, state })
+    }
+
+    /// Every byte passes as it is, until this is dropped.
+    pub(crate) fn make_raw(&self) -> io::Result<()> {
+        let Some(mut raw) = self.state.clone() else { return Ok(()) };
+        raw.make_raw();
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
+    }
+
+    /// Leaves the terminal as it is.
+    pub(crate) fn forget(mut self) {
+        self.state = None;
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        // A terminal that has gone needs nothing.
+        if let Some(state) = &self.state {
+            tcsetattr(&self.terminal, OptionalActions::Now, state).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::Window;
+
+    #[test]
+    fn sizes() {
+        let window = Window { rows: 24, columns: 300 };
+        assert_eq!(Window::from_bytes(&window.bytes()), Some(window));
+        assert_eq!(Window::from_bytes(b"abc"), None);
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The process that stands in the target's namespaces for the session: it builds the root, starts the program,
+//! takes in whoever loses a parent, and at the end leaves nobody behind. What it ends it also reaps, so that
+//! no zombie falls to the target's first process.
+//!
+//! A root in the target can see it and may trace it when it may trace everything. It holds nothing that is
+//! worth that: no directory of the host, no right but to send signals.
+
+use crate::group::{Entrance, Members};
+use crate::link::{Kind, Link, Received};
+use crate::program::{self, Streams};
+use crate::root::{self, Parts, StepError, step};
+use crate::spec::{Failure, Spec};
+use crate::target::field;
+use crate::{rights, terminal, users};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Gid, Pid, Signal, Uid, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
+};
+use rustix::thread::{
+    ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
+};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use sys::process::{Forked, exit_now, fork};
+
+/// Rounds of killing whoever is left.
+const ROUNDS: usize = 64;
+/// Time after each for the killed to end.
+const ROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// The longest message from a program that could not be started.
+const STATUS_LIMIT: u64 = 16 << 10;
+
+/// What the warden brings along from the host.
+#[derive(Debug)]
+pub(crate) struct Luggage {
+    pub(crate) link: Link,
+    pub(crate) target: OwnedFd,
+    /// The root of the target's process.
+    pub(crate) root: OwnedFd,
+    pub(crate) parts: Parts,
+    pub(crate) entrance: Entrance,
+    pub(crate) streams: [OwnedFd; 3],
+}
+
+/// Does everything; the process ends with it.
+pub(crate) fn run(spec: &Spec, luggage: Luggage) -> ! {
+    let Luggage { link, target, root, parts, entrance, streams } = luggage;
+    let outcome = set_up(spec, &link, (target, root, parts), &entrance, streams)
+        .and_then(|streams| Warden::start(spec, entrance.members, streams));
+    match outcome {
+        Ok(mut warden) => warden.watch(&link),
+        Err(failure) => tell_failure(&link, &failure),
+    }
+    exit_now(0)
+}
+
+fn tell_failure(link: &Link, failure: &Failure) {
+    let payload = serde_json::to_vec(failure).unwrap_or_default();
+    // A keeper that is gone has nobody to tell.
+    link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Failure {
+        let hint = match error.source.raw_os_error() {
+            Some(3) => "; the target has ended",
+            Some(28) => "; something is full, or at its limit of mounts, terminals or memory",
+            Some(38) => "; this kernel is too old: Linux 5.12 is needed",
+            _ => "",
+        };
+        Failure::ours(format!("{error}{hint}"))
+    }
+}
+
+fn set_up(
+    spec: &Spec,
+    link: &Link,
+    (target, old_root, parts): (OwnedFd, OwnedFd, Parts),
+    entrance: &Entrance,
+    streams: [OwnedFd; 3],
+) -> Result<Streams, Failure> {
+    // First of all, so that whatever is made from here on counts for the session.
+    entrance.enter().map_err(step("entering the session's cgroup"))?;
+    let all = ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces);
+    let joined = all.difference(ThreadNameSpaceType::PROCESS_ID);
+    if !joined.is_empty() {
+        move_into_thread_name_spaces(target.as_fd(), joined).map_err(step("entering the target's namespaces"))?;
+    }
+    if all.contains(ThreadNameSpaceType::USER) {
+        become_inner_root().map_err(step("becoming root of the target's user namespace"))?;
+    }
+    root::build(old_root.as_fd(), parts, spec.way, spec.privileged)?;
+    let Some(window) = spec.terminal else { return Ok(Streams::Own(streams)) };
+    let owner = users::identity(spec.user.as_deref()).map_err(Failure::ours)?.user;
+    let terminal = terminal::new(window, owner)?;
+    link.send(Kind::Master, b"", &[terminal.master.as_fd()]).map_err(step("handing the terminal over"))?;
+    Ok(Streams::Terminal(terminal.slave))
+}
+
+/// The host's root is nobody in there, and what nobody makes belongs to nobody.
+fn become_inner_root() -> rustix::io::Result<()> {
+    let (user, group) = (Uid::ROOT, Gid::ROOT);
+    // Where neither is mapped, every capability is there all the same.
+    match set_thread_res_gid(group, group, group).and_then(|()| set_thread_res_uid(user, user, user)) {
+        Err(rustix::io::Errno::INVAL) => Ok(()),
+        result => result,
+    }
+}
+
+/// The session's processes, seen from inside.
+struct Warden {
+    program: Pid,
+    /// The end of the pipe on which a failed start is told; closed by a start.
+    status: Option<UnixStream>,
+    /// A byte comes whenever a child ends.
+    ends: UnixStream,
+    members: Members,
+    exit: Option<u8>,
+}
+
+impl Warden {
+    fn start(spec: &Spec, members: Members, streams: Streams) -> Result<Warden, Failure> {
+        let own = getpid();
+        let who = users::identity(spec.user.as_deref()).map_err(Failure::ours)?;
+        set_child_subreaper(Some(own)).map_err(step("taking in orphans"))?;
+        let (ends, told) = UnixStream::pair().map_err(step("making a pair of sockets"))?;
+        signal_hook::low_level::pipe::register(rustix::process::Signal::CHILD.as_raw(), told)
+            .map_err(step("watching for ends of processes"))?;
+        let (status, mut its_status) = UnixStream::pair().map_err(step("making a pair of sockets"))?;
+        match fork(None).map_err(step("starting a process in the target"))? {
+            Forked::Child => {
+                let failure = program::become_program(spec, who, streams, own);
+                let payload = serde_json::to_vec(&failure).unwrap_or_default();
+                its_status.write_all(&payload).unwrap_or_default();
+                exit_now(failure.code)
+            }
+            Forked::Parent { child } => {
+                let mut warden = Warden { program: child, status: Some(status), ends, members, exit: None };
+                drop((streams, its_status));
+                if let Err(error) = rights::only_signals().and_then(|()| warden.ends.set_nonblocking(true)) {
+                    warden.clear();
+                    return Err(step("giving up capabilities")(error).into());
+                }
+                Ok(warden)
+            }
+        }
+    }
+
+    /// Until the program has ended or the session is to end.
+    fn watch(&mut self, link: &Link) {
+        loop {
+            let ready = self.wait_for_news(link);
+            if ready.status && self.take_status(link) {
+                break;
+            }
+            if ready.ends && self.reap() {
+                // Its last words come before its end.
+                if self.status.is_some() && self.take_status(link) {
+                    break;
+                }
+                let code = self.exit.unwrap_or_default();
+                link.send(Kind::Exited, &[code], &[]).unwrap_or_default();
+                break;
+            }
+            if ready.link && self.obey(link) {
+                break;
+            }
+        }
+        self.clear();
+    }
+
+    fn wait_for_news(&self, link: &Link) -> News {
+        let mut polled = vec![
+            PollFd::new(link, PollFlags::IN),
+            PollFd::new(&self.ends, PollFlags::IN),
+        ];
+        polled.extend(self.status.iter().map(|status| PollFd::new(status, PollFlags::IN)));
+        // An interrupted wait is one that nothing came of.
+        let woken = poll(&mut polled, None).is_ok();
+        let is = |at: usize| woken && polled.get(at).is_some_and(|one| !one.revents().is_empty());
+        News { link: is(0), ends: is(1), status: is(2) }
+    }
+
+    /// Whether the start has failed.
+    fn take_status(&mut self, link: &Link) -> bool {
+        let Some(status) = self.status.take() else { return false };
+        let mut text = Vec::new();
+        // Nothing but the end of it: the program runs.
+        status.take(STATUS_LIMIT).read_to_end(&mut text).unwrap_or_default();
+        match serde_json::from_slice::<Failure>(&text) {
+            Ok(failure) => {
+                tell_failure(link, &failure);
+                true
+            }
+            Err(_) => {
+                link.send(Kind::Started, b"", &[]).unwrap_or_default();
+                false
+            }
+        }
+    }
+
+    /// Takes whoever has ended; true when the program is among them.
+    fn reap(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        while matches!(self.ends.read(&mut bytes), Ok(1..)) {}
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == self.program {
+                let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?));
+                self.exit = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255));
+            }
+        }
+        self.exit.is_some()
+    }
+
+    /// Whether the session is to end.
+    fn obey(&mut self, link: &Link) -> bool {
+        match link.take() {
+            Received::Nothing => false,
+            Received::Closed => true,
+            Received::Message(message) => match (message.kind, message.payload.as_slice()) {
+                (Kind::Signal, &[number]) => {
+                    if let Some(signal) = Signal::from_named_raw(i32::from(number)) {
+                        // It may have ended.
+                        kill_process_group(self.program, signal).unwrap_or_default();
+                    }
+                    false
+                }
+                (Kind::End, _) => true,
+                _ => false,
+            },
+        }
+    }
+
+    /// Ends and reaps everybody who is left.
+    fn clear(&mut self) {
+        let own = getpid();
+        let mut traced: Vec<Pid> = Vec::new();
+        for _ in 0..ROUNDS {
+            self.reap();
+            let Some(members) = self.members.look() else { break };
+            let others: Vec<Pid> = members.into_iter().filter(|pid| *pid != own).collect();
+            if others.is_empty() {
+                break;
+            }
+            traced.extend(traced_by(&others));
+            for pid in others {
+                kill_process(pid, Signal::KILL).unwrap_or_default();
+            }
+            let mut ended = [PollFd::new(&self.ends, PollFlags::IN)];
+            poll(&mut ended, Some(&ROUND)).unwrap_or_default();
+        }
+        self.reap();
+        // A debugger that dies between stopping a process and hearing of it leaves it stopped.
+        for pid in traced.into_iter().filter(|pid| is_left_stopped(*pid)) {
+            kill_process(pid, Signal::CONT).unwrap_or_default();
+        }
+    }
+}
+
+/// What there is to look at.
+struct News {
+    link: bool,
+    ends: bool,
+    status: bool,
+}
+
+/// The processes that these trace, as far as the target's /proc shows them.
+fn traced_by(tracers: &[Pid]) -> Vec<Pid> {
+    let is_traced = |pid: &Pid| {
+        let tracer = status(*pid).and_then(|text| field(&text, "TracerPid")?.parse().ok());
+        tracer.and_then(Pid::from_raw).is_some_and(|tracer| tracers.contains(&tracer))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(is_traced).collect()
+}
+
+fn is_left_stopped(pid: Pid) -> bool {
+    let text = status(pid).unwrap_or_default();
+    field(&text, "State").is_some_and(|state| state.starts_with('T')) && field(&text, "TracerPid") == Some("0")
+}
+
+fn status(pid: Pid) -> Option<String> {
+    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()
+}

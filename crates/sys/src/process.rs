@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Processes that go on with the program they are a copy of, and their way out.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Which of the two processes this is.
+#[derive(Debug)]
+pub enum Forked {
+    /// The one that asked.
+    Parent {
+        /// The new one, as this process's pid namespace numbers it.
+        child: rustix::process::Pid,
+    },
+    /// The new one. It owns copies of all descriptors and should close what it has no use for.
+    Child,
+}
+
+/// The arguments of clone3, as of Linux 5.7 (include/uapi/linux/sched.h).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// fork(2). With `cgroup`, a directory of the v2 tree, the child is born in there: a process that is
+/// moved later waits for every CPU to pass by, which takes up to 30 ms.
+///
+/// # Errors
+/// `InvalidInput` when this process has other threads: their locks would stay locked in the child.
+/// Else what the kernel says.
+pub fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
+    if !is_single_threaded() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a process with threads cannot be copied"));
+    }
+    let child = match cgroup {
+        None => plain_fork(),
+        Some(cgroup) => fork_into(cgroup),
+    };
+    match child {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        child => {
+            let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
+            Ok(Forked::Parent { child: child.ok_or(io::ErrorKind::InvalidData)? })
+        }
+    }
+}
+
+fn plain_fork() -> libc::c_long {
+    // SAFETY: the process has one thread, so no lock is held by a thread that the child does not have.
+    #[expect(unsafe_code, reason = "rustix has no fork for programs that use a C library")]
+    let child = unsafe { libc::fork() };
+    libc::c_long::from(child)
+}
+
+fn fork_into(cgroup: BorrowedFd<'_>) -> libc::c_long {
+    let arguments = CloneArguments {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+        cgroup: u64::from(cgroup.as_raw_fd().unsigned_abs()),
+        ..CloneArguments::default()
+    };
+    // SAFETY: without a stack and without CLONE_VM this is a fork. The structure is of the size given and
+    // outlives the call; the process has one thread, as for fork. glibc's copy of the thread's number is
+    // stale in the child, which matters to recursive locks between threads only, and there are none.
+    #[expect(unsafe_code, reason = "neither rustix nor the C library has clone3")]
+    unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>())
+    }
+}
+
+/// The kernel lets a process stop sharing what only threads share when there is no other thread.
+fn is_single_threaded() -> bool {
+    // SAFETY: with this flag alone the call changes nothing, it only answers.
+    #[expect(unsafe_code, reason = "rustix does not take this flag")]
+    let answer = unsafe { libc::unshare(libc::CLONE_THREAD) };
+    answer == 0
+}
+
+/// Ends this process at once, without what is done at the end of a program: a forked child shares that
+/// with its parent.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: it takes a number and does not come back.
+    #[expect(unsafe_code, reason = "rustix offers it only to programs without a C library")]
+    unsafe {
+        libc::_exit(i32::from(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fork, is_single_threaded};
+
+    #[test]
+    fn threads_are_seen() {
+        // The test runs on a thread of its own.
+        assert!(!is_single_threaded());
+        assert_eq!(fork(None).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+}
