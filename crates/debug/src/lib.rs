@@ -36,4 +36,9 @@ pub use keys::{DetachKeys, NoKeys};
 pub use rights::{Capabilities, UnknownCapability};
 pub use sessions::{Session, attach, collect, end, list};
 pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
-pub use target::Target;
+pub use target::{Facts, Target};
+
+/// The size of the terminal on standard output; `None` when it is none.
+pub fn window() -> Option<Window> {
+    terminal::window(rustix::stdio::stdout())
+}

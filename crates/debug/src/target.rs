@@ -83,6 +83,11 @@ impl Target {
         is_over(self.fd.as_fd())
     }
 
+    /// What was read of it.
+    pub fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
     /// Its number on the host.
     pub fn pid(&self) -> i32 {
         self.facts.pid
@@ -93,7 +98,7 @@ impl Target {
         self.facts.capabilities
     }
 
-    /// Whether its process runs as another user than root of the host.
+    /// Whether its process runs as root of the host.
     pub fn is_root(&self) -> bool {
         self.facts.user == 0
     }

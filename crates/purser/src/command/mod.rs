@@ -4,6 +4,7 @@
 
 mod completions;
 mod config;
+mod debug;
 mod doctor;
 mod export;
 mod filter;
@@ -66,6 +67,7 @@ Examples:
   purser tree --container web-1                 who started what, and how it ended
   purser verify                                 is the record whole?
   purser install && purser start                record as a service, from now on
+  purser debug web-1                            a shell with tools in a container that has none
 
 Exit codes: 0 done; 1 failed, or problems were found; 2 wrong command line or configuration;
 3 no agent is running; 4 no such service. Each command has more examples: purser log --help";
@@ -80,6 +82,9 @@ enum Command {
     Verify(verify::Args),
     Export(export::Args),
     Replay(replay::Args),
+    Debug(Box<debug::Args>),
+    #[command(name = "debug-keeper", hide = true)]
+    DebugKeeper(debug::KeeperArgs),
     Doctor(doctor::Args),
     Config(config::Args),
     Rule(rule::Args),
@@ -142,6 +147,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(args),
         Command::Export(args) => export::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Debug(args) => debug::run(*args),
+        Command::DebugKeeper(_) => Ok(debug::keep()),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `purser debug sessions|attach|end`.
+
+use super::DIRECTORY;
+use crate::command::output::{self, Format};
+use crate::command::say;
+use crate::exit::Exit;
+use crate::table::harmless;
+use debug::{DetachKeys, Outcome};
+use jiff::Timestamp;
+use std::io::Write;
+use std::path::Path;
+
+/// List the sessions of this host.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  purser debug sessions\n  purser debug sessions -o json")]
+pub(super) struct List {
+    /// What is printed.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// Take a session's terminal over.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Whoever has it now is sent away.\n\nExamples:\n  purser debug attach 3f2a")]
+pub(super) struct Attach {
+    /// The session's id, or its start.
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The keys that leave the session running.
+    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
+    detach_keys: DetachKeys,
+}
+
+/// End a session and all that runs in it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  purser debug end 3f2a")]
+pub(super) struct End {
+    /// The session's id, or its start.
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
+    debug::collect(Path::new(DIRECTORY));
+    let sessions = debug::list(Path::new(DIRECTORY));
+    let mut out = output::stdout();
+    if args.output == Format::Json {
+        for session in &sessions {
+            writeln!(out, "{}", serde_json::to_string(session)?)?;
+        }
+        out.flush()?;
+        return Ok(Exit::Success);
+    }
+    writeln!(out, "{:<8}  {:<20}  {:<9}  {:<9}  {:<12}  COMMAND", "ID", "TARGET", "SINCE", "STATE", "KITS")?;
+    let zone = jiff::tz::TimeZone::system();
+    for session in sessions {
+        let since = i64::try_from(session.since_secs).ok().and_then(|secs| Timestamp::from_second(secs).ok());
+        let since = since.map(|since| since.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string());
+        let state = match (session.has_terminal, session.is_attached) {
+            (false, _) => "pipes",
+            (true, true) => "attached",
+            (true, false) => "detached",
+        };
+        let command = if session.command.is_empty() { "a shell" } else { &session.command };
+        writeln!(
+            out,
+            "{:<8}  {:<20}  {:<9}  {state:<9}  {:<12}  {}",
+            session.id,
+            harmless(&session.target),
+            since.unwrap_or_default(),
+            session.kits.join(" "),
+            harmless(command)
+        )?;
+    }
+    out.flush()?;
+    Ok(Exit::Success)
+}
+
+pub(super) fn attach(args: &Attach) -> anyhow::Result<Exit> {
+    match debug::attach(Path::new(DIRECTORY), &args.id, &args.detach_keys) {
+        Ok(Outcome::Exited(code)) => Ok(Exit::Command(code)),
+        Ok(Outcome::Detached) => {
+            say("purser: the session goes on");
+            Ok(Exit::Success)
+        }
+        Ok(Outcome::Replaced) => {
+            say("purser: somebody else has attached to the session");
+            Ok(Exit::Success)
+        }
+        Err(error) => Ok(super::refused(&error.into())),
+    }
+}
+
+pub(super) fn end(args: &End) -> anyhow::Result<Exit> {
+    debug::end(Path::new(DIRECTORY), &args.id)?;
+    Ok(Exit::Success)
+}
