@@ -63,11 +63,12 @@ fn prepare(spec: &Spec, who: Identity, streams: Streams) -> Result<(), Failure> 
         // The target's directory may be out of reach or gone.
         None => chdir(&spec.facts.work_dir).or_else(|_| chdir("/")).map_err(|error| failed("going to /", error.into()))?,
     }
-    take_identity(spec, who).map_err(|error| {
+    take_identity(who).map_err(|error| {
         let hint = "is it mapped in the target's user namespace? give another with --user";
         failed(&format!("becoming user {} and group {} ({hint})", who.user, who.group), error)
     })?;
-    rights::limit(spec.capabilities, who.user == 0, spec.privileged)
+    let capabilities = if who.user == 0 { spec.capabilities } else { spec.granted };
+    rights::limit(capabilities, who.user == 0, spec.privileged)
         .map_err(|error| failed("giving up capabilities", error))
 }
 
@@ -88,13 +89,13 @@ fn connect(streams: Streams) -> io::Result<()> {
     Ok(())
 }
 
-fn take_identity(spec: &Spec, who: Identity) -> io::Result<()> {
+fn take_identity(who: Identity) -> io::Result<()> {
     // Where the target's user namespace forbids it, the keeper has done it on the host.
     match set_thread_groups(&[]) {
         Err(error) if error != rustix::io::Errno::PERM => return Err(error.into()),
         _ => {}
     }
-    if who.user != 0 && !spec.capabilities.is_empty() {
+    if who.user != 0 {
         rights::keep_over_user_change()?;
     }
     let (user, group) = (Uid::from_raw(who.user), Gid::from_raw(who.group));

@@ -97,6 +97,9 @@ pub(crate) fn keep_over_user_change() -> io::Result<()> {
 /// Programs of root get the bounding set when they start, others the ambient one.
 pub(crate) fn limit(wanted: Capabilities, is_root: bool, may_gain: bool) -> io::Result<()> {
     clear_ambient_capability_set()?;
+    let held = rustix::thread::capabilities(None)?;
+    // A change of user has left them permitted only, and narrowing the bounding set is a right itself.
+    set_capabilities(None, CapabilitySets { effective: held.permitted, ..held })?;
     for number in 0..=HIGHEST {
         let one = Capabilities(1 << number);
         if wanted.has(one) {
@@ -108,7 +111,6 @@ pub(crate) fn limit(wanted: Capabilities, is_root: bool, may_gain: bool) -> io::
             result => result?,
         }
     }
-    let held = rustix::thread::capabilities(None)?;
     let kept = wanted.set() & held.permitted;
     let inheritable = if is_root { CapabilitySet::empty() } else { kept };
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;

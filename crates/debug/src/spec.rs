@@ -27,8 +27,10 @@ pub struct Spec {
     pub terminal: Option<Window>,
     /// The program's environment beside what the session sets itself.
     pub environment: Vec<(OsString, OsString)>,
-    /// The program's capabilities.
+    /// The program's capabilities when it runs as root of the target.
     pub capabilities: Capabilities,
+    /// Those of any other user's program: what was asked for, as a user has none by itself.
+    pub granted: Capabilities,
     /// Whether device nodes and set-user-ID programs work.
     pub privileged: bool,
     /// How the root is built.

@@ -18,7 +18,7 @@ use rustix::process::{
     Gid, Pid, Signal, Uid, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
 };
 use rustix::thread::{
-    ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
+    ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_res_gid, set_thread_res_uid,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -82,6 +82,8 @@ fn set_up(
     entrance: &Entrance,
     streams: [OwnedFd; 3],
 ) -> Result<Streams, Failure> {
+    // A name in lists of processes; one that cannot be had is no loss.
+    set_name(c"purser-warden").unwrap_or_default();
     // First of all, so that whatever is made from here on counts for the session.
     entrance.enter().map_err(step("entering the session's cgroup"))?;
     let all = ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces);

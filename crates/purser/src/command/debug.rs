@@ -183,6 +183,7 @@ fn specification(
     for text in &session.environment {
         environment.push(variable(text)?);
     }
+    let (capabilities, granted) = capabilities(session, target, kits)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
     Ok(Spec {
         id: format!("{:08x}", RandomState::new().build_hasher().finish() >> 32),
@@ -193,7 +194,8 @@ fn specification(
         work_dir: session.work_dir.clone(),
         terminal,
         environment,
-        capabilities: capabilities(session, target, kits)?,
+        capabilities,
+        granted,
         privileged: session.privileged,
         way: match session.root {
             RootWay::Auto => Way::Fitting,
@@ -220,24 +222,24 @@ fn terminal(session: &Session) -> Result<Option<Window>, DebugError> {
     }
 }
 
-/// Those of the target's process and those the kits need. Device nodes are made by nobody: the target's
-/// device rules do not hold for a session.
+/// For root: those of the target's process and those the kits need; for other users the latter. Device nodes
+/// are made by nobody, as the target's device rules do not hold for a session.
 fn capabilities(
     session: &Session,
     target: &Target,
     kits: &[kits::Chosen],
-) -> Result<Capabilities, debug::UnknownCapability> {
+) -> Result<(Capabilities, Capabilities), debug::UnknownCapability> {
+    let added = session.cap_add.iter().fold(Capabilities::default(), |all, more| all.and(*more));
     if session.privileged {
-        return Ok(Capabilities::all());
+        return Ok((Capabilities::all(), added));
     }
     let (trace, files, nodes) = ("SYS_PTRACE".parse()?, "DAC_OVERRIDE".parse()?, "MKNOD".parse()?);
-    let kits = kits.iter().fold(Capabilities::default(), |all, chosen| all.and(chosen.capabilities));
-    let mut all = target.capabilities().without(nodes).and(kits);
+    let mut granted = kits.iter().fold(added, |all, chosen| all.and(chosen.capabilities));
     // Who debugs another user's process reads that user's files: the program and its libraries.
-    if kits.has(trace) && !target.is_root() {
-        all = all.and(files);
+    if granted.has(trace) && !target.is_root() {
+        granted = granted.and(files);
     }
-    Ok(session.cap_add.iter().fold(all, |all, more| all.and(*more)))
+    Ok((target.capabilities().without(nodes).and(granted), granted))
 }
 
 /// What the session is and may, for who watches.

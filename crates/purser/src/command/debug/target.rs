@@ -43,7 +43,7 @@ pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
     }
     let [one] = fitting.as_slice() else {
         let all = if fitting.is_empty() { everything(&recorded) } else { fitting };
-        bail!(Usage(unclear(word, &all)));
+        bail!(unclear(word, &all));
     };
     let pid = match one.pid.filter(|pid| is_of(*pid, &one.id)) {
         Some(pid) => Some(pid),
