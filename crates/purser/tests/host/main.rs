@@ -10,6 +10,7 @@ mod commands; // exit codes and last lines of commands that need the kernel
 mod container_logs; // what containers print: nothing lost, nothing twice, through rotation and kills
 mod containers; // every first process of a thousand short containers is attributed
 mod cri; // a containerd of our own, told what to do over CRI
+mod debug; // a toolbox in running containers: what it gets, leaves and survives
 mod disk; // small disks and how to fill them
 mod exec_modes; // every way to start or fail to start a program is seen
 mod faults; // each write, sync, rename and send fails or is the last thing an agent does

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Client and keeper die by SIGKILL at any point of a session's life. Nothing is left, and the target runs
+//! on, also when the session held it with a debugger. PURSER_DEBUG_KILLS sets how often (50).
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Container, debug, marks, nothing_is_left, printed, status, wait_until};
+use crate::kill9::setting;
+use crate::lab::{Lab, signal};
+
+const KILLS: u32 = 50;
+/// The longest wait before a kill: a session has begun and forked by then.
+const LATEST_US: u64 = 40_000;
+
+/// Shells in the background, so that there is something to be left.
+const SCRIPT: &str = "while :; do (sleep 1000 &) ; sleep 0.002; done";
+
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Client,
+    Keeper,
+    Both,
+}
+
+#[test]
+fn kills_leave_nothing() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("kills", &[])?;
+    let (processes, before) = (target.processes()?, marks());
+    let kills = setting("PURSER_DEBUG_KILLS", KILLS)?;
+    let mut late = 0;
+    for kill in 0..kills {
+        let victim = [Victim::Client, Victim::Keeper, Victim::Both][kill as usize % 3];
+        let mut session = debug(&target.name, &[], &["sh", "-c", SCRIPT])?
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        // Another point each time, from before the keeper starts to long after the program does.
+        let point = Duration::from_micros(u64::from(kill) * 7919 % LATEST_US);
+        let start = Instant::now();
+        sleep(point);
+        late += u32::from(target.processes()?.len() > processes.len());
+        strike(&mut session, victim)?;
+        let told = |error: anyhow::Error| error.context(format!("kill {kill}, {victim:?}, after {point:?}"));
+        target.is_as_before(&processes).map_err(told)?;
+        if matches!(victim, Victim::Both) {
+            // Nobody is left to remove what is empty; the next client does.
+            printed(&target.name, &[], &["true"])?;
+        }
+        nothing_is_left(&before).map_err(told)?;
+        ensure!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    }
+    println!("{kills} kills, {late} of them when the session was in the target");
+    ensure!(kills < 10 || late > kills / 4, "only {late} of {kills} kills came late enough");
+    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    Ok(())
+}
+
+fn strike(session: &mut Child, victim: Victim) -> Result<()> {
+    let keeper = child_of(session.id());
+    match victim {
+        Victim::Client => session.kill()?,
+        Victim::Keeper => drop(keeper.map(|keeper| signal(keeper, "KILL"))),
+        Victim::Both => {
+            session.kill()?;
+            drop(keeper.map(|keeper| signal(keeper, "KILL")));
+        }
+    }
+    if keeper.is_none() {
+        // Too early for a keeper.
+        session.kill()?;
+    }
+    session.wait().map(drop).context("waiting for the client")
+}
+
+fn child_of(pid: u32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// A debugger that dies between stopping a process and hearing of it leaves it stopped; a session does not.
+#[test]
+fn no_target_stays_stopped() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::start("traced", &[], crate::lab::IMAGE, &["sh", "-c", "sleep 100000 & wait; sleep 1"])?;
+    let processes = target.processes()?;
+    for victim in [Victim::Client, Victim::Keeper] {
+        let mut session = debug(&target.name, &["--cap-add", "SYS_PTRACE"], &["attach", "1"])?
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        wait_until("the target is stopped by the debugger", || {
+            Ok(status(target.pid, "State").is_some_and(|state| state.starts_with(['t', 'T'])))
+        })?;
+        strike(&mut session, victim)?;
+        wait_until("the target runs again", || {
+            Ok(status(target.pid, "State").is_some_and(|state| state.starts_with('S')))
+        })
+        .with_context(|| format!("{victim:?} killed"))?;
+        target.is_as_before(&processes)?;
+    }
+    Ok(())
+}
+
+/// Somebody in the target kills the warden: the client is told, and what the session ran is gone.
+#[test]
+fn a_killed_warden_is_told() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("warden", &[])?;
+    let before = marks();
+    let session = debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut warden = None;
+    wait_until("the program runs", || {
+        warden = child_of(session.id()).and_then(child_of);
+        Ok(warden.and_then(child_of).is_some_and(|program| {
+            fs::read_to_string(format!("/proc/{program}/comm")).is_ok_and(|name| name == "sleep\n")
+        }))
+    })?;
+    let program = warden.and_then(child_of).context("no program")?;
+    signal(warden.context("no warden")?, "KILL")?;
+    let output = session.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(137) && said.contains("the session was killed"), "{} {said}", output.status);
+    // A first process that reaps nobody keeps it as a zombie; it does not run.
+    let state = status(i32::try_from(program)?, "State");
+    ensure!(state.as_ref().is_none_or(|state| state.starts_with('Z')), "the program is in state {state:?}");
+    nothing_is_left(&before)
+}
+
+#[test]
+fn an_ended_target_is_told() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("ended", &[])?;
+    let before = marks();
+    let session = debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    wait_until("the session is in the target", || Ok(target.processes()?.len() >= 3))?;
+    signal(u32::try_from(target.pid)?, "KILL")?;
+    let output = session.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(137) && said.contains("the target ended"), "{} {said}", output.status);
+    nothing_is_left(&before)
+}
+
+#[test]
+fn a_signal_is_the_programs() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("signal", &[])?;
+    let script = "trap 'exit 33' TERM; while :; do sleep 0.01; done";
+    let session = debug(&target.name, &[], &["sh", "-c", script])?.stdin(Stdio::null()).spawn()?;
+    wait_until("the session is in the target", || Ok(target.processes()?.len() >= 4))?;
+    signal(session.id(), "TERM")?;
+    let output = session.wait_with_output()?;
+    ensure!(output.status.code() == Some(33), "{}", output.status);
+    Ok(())
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a session leaves in its target and on the host, and what it counts for the target: nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Container, debug, marks, nothing_is_left, printed, wait_until};
+use crate::lab::{Lab, output, run};
+
+/// The kernel counts in batches for each CPU.
+const NOISE: i64 = 512 << 10;
+
+#[test]
+fn memory_counts_for_the_session_alone() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("memory", &["--memory", "32m", "--pids-limit", "1"])?;
+    // More than the target may have, and a target without room for another process.
+    let script = "dd if=/dev/zero of=$HOME/big bs=1M count=48 2>/dev/null && ls $HOME && cat /proc/self/cgroup && read line";
+    let mut session = debug(&target.name, &[], &["sh", "-c", script])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let usage = usage_of(target.pid)?;
+    let before = read(&usage)?;
+    let mut out = session.stdout.take().context("no output")?;
+    let mut seen = String::new();
+    let mut byte = [0; 256];
+    while !seen.contains("0::") {
+        let length = std::io::Read::read(&mut out, &mut byte)?;
+        ensure!(length > 0, "the session ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&byte[..length]));
+    }
+    let during = read(&usage)?;
+    drop(session.stdin.take());
+    session.wait()?;
+    println!("memory of the target: {before} before, {during} while 48 MiB are held by a session");
+    ensure!(seen.starts_with("big\n") && seen.contains("purser-debug"), "{seen}");
+    ensure!((during - before).abs() < NOISE, "the target's memory went from {before} to {during}");
+    Ok(())
+}
+
+/// The file that counts the memory of a process's cgroup.
+fn usage_of(pid: i32) -> Result<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let of = |head: &str| text.lines().find_map(|line| line.split_once(head)).map(|(_, path)| path.trim_start_matches('/').to_owned());
+    Ok(match of(":memory:") {
+        Some(path) => PathBuf::from("/sys/fs/cgroup/memory").join(path).join("memory.usage_in_bytes"),
+        None => PathBuf::from("/sys/fs/cgroup").join(of("0::").context("no cgroup")?).join("memory.current"),
+    })
+}
+
+fn read(file: &PathBuf) -> Result<i64> {
+    Ok(fs::read_to_string(file)?.trim().parse()?)
+}
+
+#[test]
+fn nothing_stays_behind() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("behind", &[])?;
+    let (processes, before) = (target.processes()?, marks());
+    // Processes in the background, in sessions of their own, and that nobody waits for.
+    let script = "for i in 1 2 3 4 5; do (setsid sleep 1000 &) ; done; sh -c 'sleep 1000 & sleep 1000 &' ; echo started";
+    let told = printed(&target.name, &[], &["sh", "-c", script])?;
+    ensure!(told == "started\n", "{told}");
+    // At once: the command has waited for it.
+    ensure!(target.processes()? == processes, "processes are left in the target");
+    nothing_is_left(&before)?;
+    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    ensure!(!mounts.contains(".purser"), "a mount is left on the host: {mounts}");
+    let of_target = fs::read_to_string(format!("/proc/{}/mountinfo", target.pid))?;
+    ensure!(!of_target.contains(".purser"), "a mount is left in the target: {of_target}");
+    Ok(())
+}
+
+/// A root in the target that may trace everything finds the warden and its program, and cannot write there.
+#[test]
+fn nobody_writes_to_this_program() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("exe", &["--cap-add", "SYS_PTRACE", "--cap-add", "SYS_ADMIN"])?;
+    let mut session = debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).spawn()?;
+    let find = "for p in /proc/[0-9]*; do read name < $p/comm; [ \"$name\" = purser-warden ] && echo ${p#/proc/}; done";
+    let mut warden = String::new();
+    let exec = |script: &str| output(Command::new("docker").args(["exec", &target.name, "sh", "-c", script]));
+    let found = wait_until("the warden is seen in the target", || {
+        warden = String::from_utf8_lossy(&exec(find)?.stdout).trim().to_owned();
+        Ok(!warden.is_empty())
+    });
+    let tried = exec(&format!("head -c 4 /proc/{warden}/exe | wc -c; echo x >> /proc/{warden}/exe"));
+    session.kill()?;
+    session.wait()?;
+    found?;
+    let (tried, own) = (tried?, env!("CARGO_BIN_EXE_purser"));
+    let said = String::from_utf8_lossy(&tried.stderr).into_owned();
+    ensure!(!tried.status.success() && said.contains("Read-only file system"), "{said}");
+    run(Command::new("sh").args(["-c", &format!("tail -c 2 {own} | grep -vq x")])).map(drop)
+}
