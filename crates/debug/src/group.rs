@@ -3,6 +3,7 @@
 //! target, so that nothing counts as the target's, and all of the session can be found and ended.
 
 use crate::spec::Limits;
+use crate::traced;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,6 +18,8 @@ const PARENT: &str = "purser-debug";
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "freezer"];
 /// Time for killed processes to leave.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time for a warden to end its session by itself.
+const WARDENS_TIME: Duration = Duration::from_millis(1500);
 const NAP: Duration = Duration::from_millis(2);
 /// How deep cgroups made inside a session are followed.
 const DEPTH_LIMIT: usize = 8;
@@ -115,6 +118,7 @@ impl Group {
     /// Ends whatever is inside and removes the cgroup. False when something does not go.
     pub(crate) fn clear(&self) -> bool {
         let over = Instant::now() + PATIENCE;
+        let mut traced = Vec::new();
         loop {
             let left = self.trees.iter().filter(|(_, path)| !remove(path, DEPTH_LIMIT)).count();
             if left == 0 {
@@ -123,14 +127,31 @@ impl Group {
             if Instant::now() > over {
                 return false;
             }
+            traced.extend(traced::by(&self.members()));
             self.kill();
             sleep(NAP);
         }
+        traced::let_go(&traced);
         for (tree, _) in &self.trees {
             // The last one out; others may be in there.
             fs::remove_dir(tree.mount.join(PARENT)).unwrap_or_default();
         }
         true
+    }
+
+    /// Waits a moment until it is empty: a warden whose keeper is gone is about to end and reap everybody,
+    /// and whom it reaps does not fall to the target.
+    fn wait_for_warden(&self) {
+        let over = Instant::now() + WARDENS_TIME;
+        while !self.members().is_empty() && Instant::now() < over {
+            sleep(NAP);
+        }
+    }
+
+    /// Whoever is in the cgroup itself, as it is told in one of the hierarchies.
+    fn members(&self) -> Vec<Pid> {
+        let first = self.trees.iter().find(|(tree, _)| tree.controller.is_none()).or(self.trees.first());
+        first.map(|(_, path)| members(path)).unwrap_or_default()
     }
 
     fn kill(&self) {
@@ -215,9 +236,13 @@ fn inner(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
-fn kill_members(path: &Path, depth: usize) {
+fn members(path: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    for pid in text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
+    text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+}
+
+fn kill_members(path: &Path, depth: usize) {
+    for pid in members(path) {
         // It may have ended meanwhile.
         kill_process(pid, Signal::KILL).unwrap_or_default();
     }
@@ -241,7 +266,9 @@ pub(crate) fn all_ids() -> Vec<String> {
 pub(crate) fn clear_stale(id: &str) -> bool {
     let Ok(trees) = trees() else { return false };
     let path = |tree: &Tree| tree.mount.join(PARENT).join(id);
-    Group { trees: trees.into_iter().map(|tree| (tree.clone(), path(&tree))).collect() }.clear()
+    let group = Group { trees: trees.into_iter().map(|tree| (tree.clone(), path(&tree))).collect() };
+    group.wait_for_warden();
+    group.clear()
 }
 
 fn trees() -> io::Result<Vec<Tree>> {

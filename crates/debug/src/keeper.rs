@@ -8,7 +8,7 @@ mod guests;
 use crate::group::Group;
 use crate::link::{Kind, Link, Message, PAYLOAD_LIMIT, Received};
 use crate::spec::{Failure, Spec, Window};
-use crate::target::is_over;
+use crate::target::is_over_within;
 use crate::terminal::{self, Saved};
 use guests::Door;
 
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// Time for the warden to end whoever is left.
 const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Time for the first process of a pid namespace to follow the last of the others.
+const NAMESPACE_END: Duration = Duration::from_millis(300);
 /// What of the screen is kept for who attaches.
 const RECENT_LIMIT: usize = 64 << 10;
 /// Bytes that are read from the terminal at once.
@@ -302,7 +304,8 @@ impl Keeper {
 
     /// Why a session ended whose program has no exit code.
     fn why(&self) -> Failure {
-        let text = if is_over(self.target.as_fd()) {
+        // A pid namespace is over only when the warden in it has been waited for, which was just now.
+        let text = if is_over_within(self.target.as_fd(), NAMESPACE_END) {
             "the target ended, and the session with it"
         } else if self.end.asked {
             "the session was ended"

@@ -26,6 +26,7 @@ mod sessions;
 mod spec;
 mod target;
 mod terminal;
+mod traced;
 mod users;
 mod warden;
 

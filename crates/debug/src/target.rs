@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The longest environment looked at.
 const ENVIRONMENT_LIMIT: usize = 1 << 20;
@@ -121,9 +122,14 @@ impl Target {
 
 /// Whether the process behind a descriptor has ended.
 pub(crate) fn is_over(process: BorrowedFd<'_>) -> bool {
+    is_over_within(process, Duration::ZERO)
+}
+
+/// Whether it has ended, or does within this time.
+pub(crate) fn is_over_within(process: BorrowedFd<'_>, time: Duration) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+    let time = Timespec::try_from(time).unwrap_or_default();
+    poll(&mut polled, Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
 fn facts(pid: i32) -> Result<Facts, DebugError> {

@@ -11,8 +11,7 @@ use crate::link::{Kind, Link, Received};
 use crate::program::{self, Streams};
 use crate::root::{self, Parts, StepError, step};
 use crate::spec::{Failure, Spec};
-use crate::target::field;
-use crate::{rights, terminal, users};
+use crate::{rights, terminal, traced, users};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Gid, Pid, Signal, Uid, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
@@ -20,7 +19,6 @@ use rustix::process::{
 use rustix::thread::{
     ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_res_gid, set_thread_res_uid,
 };
-use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -247,7 +245,7 @@ impl Warden {
             if others.is_empty() {
                 break;
             }
-            traced.extend(traced_by(&others));
+            traced.extend(traced::by(&others));
             for pid in others {
                 kill_process(pid, Signal::KILL).unwrap_or_default();
             }
@@ -255,10 +253,7 @@ impl Warden {
             poll(&mut ended, Some(&ROUND)).unwrap_or_default();
         }
         self.reap();
-        // A debugger that dies between stopping a process and hearing of it leaves it stopped.
-        for pid in traced.into_iter().filter(|pid| is_left_stopped(*pid)) {
-            kill_process(pid, Signal::CONT).unwrap_or_default();
-        }
+        traced::let_go(&traced);
     }
 }
 
@@ -267,24 +262,4 @@ struct News {
     link: bool,
     ends: bool,
     status: bool,
-}
-
-/// The processes that these trace, as far as the target's /proc shows them.
-fn traced_by(tracers: &[Pid]) -> Vec<Pid> {
-    let is_traced = |pid: &Pid| {
-        let tracer = status(*pid).and_then(|text| field(&text, "TracerPid")?.parse().ok());
-        tracer.and_then(Pid::from_raw).is_some_and(|tracer| tracers.contains(&tracer))
-    };
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter(is_traced).collect()
-}
-
-fn is_left_stopped(pid: Pid) -> bool {
-    let text = status(pid).unwrap_or_default();
-    field(&text, "State").is_some_and(|state| state.starts_with('T')) && field(&text, "TracerPid") == Some("0")
-}
-
-fn status(pid: Pid) -> Option<String> {
-    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()
 }

@@ -147,7 +147,8 @@ fn a_bare_process_and_runc() -> Result<()> {
     spec["ociVersion"] = "1.0.0".into();
     spec["root"] = serde_json::json!({"path": lab.root(), "readonly": true});
     spec["process"] = serde_json::json!({"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 65532, "gid": 65532}});
-    // No mount at all: neither /dev nor /proc.
+    // Nothing in /dev.
+    spec["mounts"] = serde_json::json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     spec["linux"] = serde_json::json!({"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network"}, {"type": "uts"}, {"type": "ipc"}]});
     fs::write(bundle.join("config.json"), serde_json::to_vec(&spec)?)?;
     let mut runc = Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(&name).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;

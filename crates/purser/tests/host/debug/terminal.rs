@@ -91,6 +91,13 @@ fn begin(target: &Container) -> Result<Person> {
     Ok(person)
 }
 
+/// Whether a process in the target has become a sleep of so many seconds.
+fn sleeps(target: &Container, seconds: &str) -> Result<bool> {
+    let wanted = format!("sleep\0{seconds}\0");
+    let line = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    Ok(target.processes()?.iter().any(|pid| line(pid) == wanted))
+}
+
 #[test]
 fn keys_sizes_and_jobs() -> Result<()> {
     let _lab = Lab::enter()?;
@@ -104,12 +111,12 @@ fn keys_sizes_and_jobs() -> Result<()> {
     ensure!(person.seen.contains("/dev/pts/") && person.seen.contains("33 111"), "{}", person.seen);
     person.types("sleep 1000\r")?;
     person.sees("sleep 1000")?;
-    wait_until("sleep runs", || Ok(target.processes()?.len() == 4))?;
+    wait_until("sleep runs", || sleeps(&target, "1000"))?;
     person.types("\x1a")?;
     person.sees("Stopped")?;
-    person.types("kill -9 %1; wait; sleep 1000\r")?;
-    person.sees("sleep 1000")?;
-    wait_until("only the new sleep runs", || Ok(target.processes()?.len() == 4))?;
+    person.types("kill -9 %1; wait; sleep 1001\r")?;
+    person.sees("sleep 1001")?;
+    wait_until("only the new sleep runs", || sleeps(&target, "1001"))?;
     person.types("\x03")?;
     person.sees("# ")?;
     person.types("exit 19\r")?;

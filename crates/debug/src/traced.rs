@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Processes that a debugger leaves stopped: one that dies between stopping a process and hearing of it
+//! leaves the stop behind. Read from whichever /proc the caller sees, and as far as that shows them.
+
+use crate::target::field;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+
+/// The processes that these trace.
+pub(crate) fn by(tracers: &[Pid]) -> Vec<Pid> {
+    if tracers.is_empty() {
+        return Vec::new();
+    }
+    let is_traced = |pid: &Pid| {
+        let tracer = status(*pid).and_then(|text| field(&text, "TracerPid")?.parse().ok());
+        tracer.and_then(Pid::from_raw).is_some_and(|tracer| tracers.contains(&tracer))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter(is_traced).collect()
+}
+
+/// Lets those run again that nobody traces and that stand still.
+pub(crate) fn let_go(traced: &[Pid]) {
+    for pid in traced {
+        let text = status(*pid).unwrap_or_default();
+        let is_stopped = field(&text, "State").is_some_and(|state| state.starts_with('T'));
+        if is_stopped && field(&text, "TracerPid") == Some("0") {
+            // It may have ended.
+            kill_process(*pid, Signal::CONT).unwrap_or_default();
+        }
+    }
+}
+
+fn status(pid: Pid) -> Option<String> {
+    fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()
+}
