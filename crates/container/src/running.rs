@@ -113,7 +113,8 @@ fn of_docker(root: &Path) -> Vec<Recorded> {
 
 fn of_containerd(tasks: &Path) -> Vec<Recorded> {
     let mut all = Vec::new();
-    for namespace in files::names(tasks, CONTAINERS_LIMIT).into_iter().filter(|name| !name.ends_with("moby")) {
+    for namespace in files::names(tasks, CONTAINERS_LIMIT).into_iter().filter(|name| !name.ends_with("moby"))
+    {
         for id in files::names(&tasks.join(&namespace), CONTAINERS_LIMIT) {
             let read = |name: &str| files::read(tasks, &[&namespace, &id, name], FILE_LIMIT).ok().flatten();
             let Some(text) = read("config.json") else { continue };
@@ -215,7 +216,8 @@ mod tests {
             ..Sources::none()
         };
         let all = recorded(&sources);
-        let mut seen: Vec<_> = all.iter().map(|one| (one.pid.unwrap(), one.name.as_str(), one.runtime)).collect();
+        let mut seen: Vec<_> =
+            all.iter().map(|one| (one.pid.unwrap(), one.name.as_str(), one.runtime)).collect();
         seen.sort_unstable();
         let wanted = [
             (11, "web", Runtime::Docker),

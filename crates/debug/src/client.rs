@@ -207,9 +207,7 @@ fn hear(message: Message) -> Result<Option<Outcome>, Sentence> {
         }
         (Kind::Exited, &[code]) => Ok(Some(Outcome::Exited(code))),
         (Kind::Replaced, _) => Ok(Some(Outcome::Replaced)),
-        (Kind::Failed, text) => {
-            Err(serde_json::from_slice(text).map_or(Sentence::Odd, Sentence::Failed))
-        }
+        (Kind::Failed, text) => Err(serde_json::from_slice(text).map_or(Sentence::Odd, Sentence::Failed)),
         _ => Err(Sentence::Odd),
     }
 }

@@ -108,7 +108,8 @@ impl Keeper {
     }
 
     fn wait_for_news(&self) -> News {
-        let mut polled = vec![PollFd::new(&self.link, PollFlags::IN), PollFd::new(&self.door.listener, PollFlags::IN)];
+        let mut polled =
+            vec![PollFd::new(&self.link, PollFlags::IN), PollFd::new(&self.door.listener, PollFlags::IN)];
         let mut places = [None; 2];
         if let Some(client) = &self.client {
             places[0] = Some(polled.len());

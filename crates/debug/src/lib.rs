@@ -35,7 +35,7 @@ pub use error::DebugError;
 pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
 pub use rights::{Capabilities, UnknownCapability};
-pub use sessions::{Session, attach, collect, end, list};
+pub use sessions::{DIRECTORY, Session, attach, collect, end, list};
 pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
 pub use target::{Facts, Target};
 

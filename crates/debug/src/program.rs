@@ -7,9 +7,9 @@ use crate::root::HOME;
 use crate::spec::{Failure, Kit, Spec};
 use crate::users::Identity;
 use rustix::fs::{Access, access};
+use rustix::process::{Gid, Pid, Uid};
 use rustix::process::{Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use rustix::process::{Gid, Pid, Uid};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -59,9 +59,13 @@ fn prepare(spec: &Spec, who: Identity, streams: Streams) -> Result<(), Failure> 
     setsid().map_err(|error| failed("starting a process group", error.into()))?;
     connect(streams).map_err(|error| failed("connecting the program's input and output", error))?;
     match &spec.work_dir {
-        Some(dir) => chdir(dir).map_err(|error| failed(&format!("going to {}", dir.display()), error.into()))?,
+        Some(dir) => {
+            chdir(dir).map_err(|error| failed(&format!("going to {}", dir.display()), error.into()))?
+        }
         // The target's directory may be out of reach or gone.
-        None => chdir(&spec.facts.work_dir).or_else(|_| chdir("/")).map_err(|error| failed("going to /", error.into()))?,
+        None => chdir(&spec.facts.work_dir)
+            .or_else(|_| chdir("/"))
+            .map_err(|error| failed("going to /", error.into()))?,
     }
     take_identity(who).map_err(|error| {
         let hint = "is it mapped in the target's user namespace? give another with --user";
@@ -107,7 +111,8 @@ fn take_identity(who: Identity) -> io::Result<()> {
 fn environment(spec: &Spec, who: Identity) -> Vec<(OsString, OsString)> {
     let user = if who.user == 0 { "root".to_owned() } else { who.user.to_string() };
     let mark = if who.user == 0 { '#' } else { '$' };
-    let name: String = spec.target.chars().filter(|c| c.is_ascii_alphanumeric() || "._:/-".contains(*c)).collect();
+    let name: String =
+        spec.target.chars().filter(|c| c.is_ascii_alphanumeric() || "._:/-".contains(*c)).collect();
     let own = [
         ("PATH", search_path(spec)),
         ("HOME", HOME.to_owned()),
@@ -128,7 +133,8 @@ fn environment(spec: &Spec, who: Identity) -> Vec<(OsString, OsString)> {
 }
 
 fn search_path(spec: &Spec) -> String {
-    let of_kit = |kit: &Kit| kit.path.iter().map(|path| format!("{}/{path}", kit.prefix())).collect::<Vec<_>>();
+    let of_kit =
+        |kit: &Kit| kit.path.iter().map(|path| format!("{}/{path}", kit.prefix())).collect::<Vec<_>>();
     let mut parts: Vec<String> = spec.kits.iter().flat_map(of_kit).collect();
     parts.push(spec.facts.path.clone().unwrap_or_else(|| USUAL_PATH.to_owned()));
     parts.join(":")
@@ -146,7 +152,9 @@ fn command(spec: &Spec, path: &str) -> Result<Found, Failure> {
         let shell = SHELLS.iter().find_map(|shell| Some((find(OsStr::new(shell), path).ok()?, *shell)));
         let (file, shell) = shell.ok_or_else(|| Failure {
             code: 127,
-            text: "there is no shell in the target and none in the kits; add one with --kit, or name a command".into(),
+            text:
+                "there is no shell in the target and none in the kits; add one with --kit, or name a command"
+                    .into(),
         })?;
         return Ok(Found { file, words: vec![shell.into()] });
     };
@@ -176,7 +184,9 @@ fn find(name: &OsStr, path: &str) -> Result<PathBuf, Failure> {
         Some(file) => Failure { code: 126, text: format!("{} is not executable", file.display()) },
         None => Failure {
             code: 127,
-            text: format!("{shown}: no such command in the target or the kits; purser kit ls shows which kit has it"),
+            text: format!(
+                "{shown}: no such command in the target or the kits; purser kit ls shows which kit has it"
+            ),
         },
     })
 }

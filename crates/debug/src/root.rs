@@ -13,8 +13,9 @@ use crate::devices::{Devices, Entry};
 use crate::spec::{Kit, Way};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    unmount,
 };
 use rustix::process::{chroot, fchdir, pivot_root};
 use std::ffi::{CStr, CString};
@@ -92,7 +93,12 @@ pub(crate) fn taken(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
 
 /// Copies the mounts, makes `root` of the target's process the root again, and builds the session's.
 /// What the caller holds of the target's mounts is of the old namespace and good for nothing afterwards.
-pub(crate) fn build(root: BorrowedFd<'_>, parts: Parts, way: Way, privileged: bool) -> Result<Way, StepError> {
+pub(crate) fn build(
+    root: BorrowedFd<'_>,
+    parts: Parts,
+    way: Way,
+    privileged: bool,
+) -> Result<Way, StepError> {
     fchdir(root).map_err(step("going to the target's root"))?;
     unshare_mounts().map_err(step("making a mount namespace"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -156,8 +162,9 @@ fn memory(size: &str, mode: &str) -> io::Result<OwnedFd> {
     fsconfig_set_string(&context, "size", size)?;
     fsconfig_set_string(&context, "mode", mode)?;
     fsconfig_create(&context)?;
-    let attributes =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 

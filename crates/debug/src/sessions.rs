@@ -16,6 +16,8 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Where the sockets of a host's sessions are, unless a caller says otherwise.
+pub const DIRECTORY: &str = "/run/purser/debug";
 /// The most sessions listed.
 const SESSIONS_LIMIT: usize = 4096;
 /// Time for a keeper to answer.
@@ -103,7 +105,9 @@ pub fn collect(directory: &Path) -> usize {
     // A keeper that is slow to answer is one all the same.
     let is_stale = |id: &String| {
         let error = knock(directory, id).err();
-        error.is_some_and(|error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
+        error.is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+        })
     };
     let mut collected = 0;
     for id in known.into_iter().filter(is_stale) {
@@ -127,9 +131,7 @@ fn full(directory: &Path, start: &str) -> Result<String, DebugError> {
 
 fn ids(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(SESSIONS_LIMIT);
-    entries
-        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(SUFFIX)?.to_owned()))
-        .collect()
+    entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(SUFFIX)?.to_owned())).collect()
 }
 
 fn knock(directory: &Path, id: &str) -> io::Result<Link> {

@@ -145,7 +145,9 @@ fn facts(pid: i32) -> Result<Facts, DebugError> {
     let work_dir = fs::read_link(&work_dir).map_err(|source| unreadable(pid, work_dir, source))?;
     Ok(Facts {
         pid,
-        inner_pid: field("NSpid").and_then(|all| all.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid),
+        inner_pid: field("NSpid")
+            .and_then(|all| all.split_whitespace().next_back()?.parse().ok())
+            .unwrap_or(pid),
         namespaces: differing(&proc)?,
         user: number("Uid", 1).unwrap_or(u32::MAX),
         capabilities: Capabilities::from_bits(

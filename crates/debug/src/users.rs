@@ -48,7 +48,8 @@ fn parse(
             Err(_) => {
                 let groups = groups();
                 let found = self::row(&groups, |name, _| name == group).map(|columns| columns.0);
-                found.ok_or_else(|| format!("the target's /etc/group has no group {group:?}; give a number"))?
+                found
+                    .ok_or_else(|| format!("the target's /etc/group has no group {group:?}; give a number"))?
             }
         },
     };
@@ -82,7 +83,8 @@ mod tests {
     use super::{Identity, parse};
 
     fn ask(user: &str, group: Option<&str>) -> Result<(u32, u32), String> {
-        let users = || "root:x:0:0::/:/bin/sh\nodd\n:::\napp:x:1000:100:a:/:\nbig:x:99999999999:1::/:\n".to_owned();
+        let users =
+            || "root:x:0:0::/:/bin/sh\nodd\n:::\napp:x:1000:100:a:/:\nbig:x:99999999999:1::/:\n".to_owned();
         let groups = || "root:x:0:\nstaff:x:50:app\n".to_owned();
         parse(user, group, users, groups).map(|Identity { user, group }| (user, group))
     }

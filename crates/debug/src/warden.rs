@@ -87,7 +87,8 @@ fn set_up(
     let all = ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces);
     let joined = all.difference(ThreadNameSpaceType::PROCESS_ID);
     if !joined.is_empty() {
-        move_into_thread_name_spaces(target.as_fd(), joined).map_err(step("entering the target's namespaces"))?;
+        move_into_thread_name_spaces(target.as_fd(), joined)
+            .map_err(step("entering the target's namespaces"))?;
     }
     if all.contains(ThreadNameSpaceType::USER) {
         become_inner_root().map_err(step("becoming root of the target's user namespace"))?;
@@ -173,10 +174,7 @@ impl Warden {
     }
 
     fn wait_for_news(&self, link: &Link) -> News {
-        let mut polled = vec![
-            PollFd::new(link, PollFlags::IN),
-            PollFd::new(&self.ends, PollFlags::IN),
-        ];
+        let mut polled = vec![PollFd::new(link, PollFlags::IN), PollFd::new(&self.ends, PollFlags::IN)];
         polled.extend(self.status.iter().map(|status| PollFd::new(status, PollFlags::IN)));
         // An interrupted wait is one that nothing came of.
         let woken = poll(&mut polled, None).is_ok();

@@ -13,9 +13,7 @@ use crate::terminal::Saved;
 use crate::warden::{self, Luggage};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, setsid};
-use rustix::thread::{
-    ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_groups,
-};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_groups};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
@@ -106,7 +104,8 @@ fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Fa
         Err(error) => return Err(give_up(client, door, error.into())),
     };
     let unified = entrance.unified.as_ref().and_then(|dir| dir.try_clone().ok());
-    let luggage = Luggage { link: its_link, target: held.target, root, parts, entrance, streams: held.streams };
+    let luggage =
+        Luggage { link: its_link, target: held.target, root, parts, entrance, streams: held.streams };
     let host = Host { client, door, group, target, link };
     match fork(unified.as_ref().map(|dir| dir.as_fd())) {
         Ok(Forked::Child) => {

@@ -7,7 +7,9 @@ use crate::link::{Kind, Link, Message, Received};
 use crate::sessions::{Session, socket_path};
 use crate::spec::{Failure, Window};
 use crate::terminal::Saved;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,8 +31,12 @@ impl Door {
     pub(super) fn make(directory: &Path, id: &str) -> io::Result<Door> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let path = socket_path(directory, id);
-        let listener =
-            socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+        let listener = socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
         // Under its name it is open from the first moment: one that refuses is taken for left behind.
         let unready = directory.join(format!(".{id}"));
         bind(&listener, &SocketAddrUnix::new(&unready)?)?;

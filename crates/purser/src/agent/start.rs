@@ -76,6 +76,8 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     let pins = pins_of(&options.store)?;
     let probe = Probe::open(&pins, sizes(&config), &settings(&config))?;
     let watch = Watch::new(&options.store, pins)?;
+    // Recording goes on meanwhile; this needs rights that are given up next.
+    debug::collect(Path::new(debug::DIRECTORY));
     // Threads inherit rights when they start: drop them before the first that reads anything.
     rights::drop_most(config.sources.values().any(reads_containers))?;
     let wake = Wake::new()?;

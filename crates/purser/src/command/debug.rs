@@ -16,8 +16,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the sockets of sessions are.
-const DIRECTORY: &str = "/run/purser/debug";
 /// The hidden command that keeps a session.
 const KEEPER: &str = "debug-keeper";
 
@@ -206,7 +204,7 @@ fn specification(
             processes: session.processes,
             memory: session.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
         },
-        directory: DIRECTORY.into(),
+        directory: debug::DIRECTORY.into(),
         since_secs: since.as_secs(),
         facts: target.facts(),
     })
@@ -245,7 +243,10 @@ fn capabilities(
 /// What the session is and may, for who watches.
 fn tell(spec: &Spec, target: &Target, kits: &[kits::Chosen], word: &str) {
     if target.is_stopped() {
-        say(&format!("purser: process {} of the target is stopped, or traced by another debugger", target.pid()));
+        say(&format!(
+            "purser: process {} of the target is stopped, or traced by another debugger",
+            target.pid()
+        ));
     }
     if !output::is_watched() || spec.terminal.is_none() {
         return;

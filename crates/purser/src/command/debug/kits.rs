@@ -52,9 +52,11 @@ struct Described {
 pub(super) fn chosen(directory: &Path, wanted: &[String], command: &str) -> anyhow::Result<Vec<Chosen>> {
     let mut open: Vec<Chosen> = Vec::new();
     if wanted.is_empty() {
-        open.extend(known(directory).into_iter().filter(|kit| {
-            kit.kit.name == USUAL || kit.suits.iter().any(|suits| suits == command)
-        }));
+        open.extend(
+            known(directory)
+                .into_iter()
+                .filter(|kit| kit.kit.name == USUAL || kit.suits.iter().any(|suits| suits == command)),
+        );
         // The special one's programs go before the usual one's.
         open.sort_by_key(|kit| kit.kit.name == USUAL);
     } else {
@@ -91,7 +93,11 @@ fn place(directory: &Path, word: &str) -> anyhow::Result<PathBuf> {
         return Ok(dir);
     }
     let names: Vec<String> = known(directory).into_iter().map(|kit| kit.kit.name).collect();
-    let names = if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", names.join(", ")) };
+    let names = if names.is_empty() {
+        "there are none".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
     bail!(Usage(format!("no kit {word:?} in {}: {names}", directory.display())))
 }
 
@@ -105,7 +111,9 @@ fn is_name(name: &str) -> bool {
 fn known(directory: &Path) -> Vec<Chosen> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(KNOWN_LIMIT);
     let mut all: Vec<Chosen> = entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| is_name(name) && !name.starts_with("sha256-")))
+        .filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| is_name(name) && !name.starts_with("sha256-"))
+        })
         .filter_map(|entry| read(&entry.path()).ok())
         .collect();
     all.sort_by(|one, other| one.kit.name.cmp(&other.kit.name));
@@ -119,7 +127,8 @@ fn read(dir: &Path) -> anyhow::Result<Chosen> {
     if length > FILE_LIMIT {
         bail!("{} is longer than {FILE_LIMIT} bytes", file.display());
     }
-    let described: Described = toml::from_str(&fs::read_to_string(&file).with_context(doing)?).with_context(doing)?;
+    let described: Described =
+        toml::from_str(&fs::read_to_string(&file).with_context(doing)?).with_context(doing)?;
     if !is_name(&described.name) {
         bail!("{}: {:?} is no name for a kit", file.display(), described.name);
     }
@@ -149,7 +158,8 @@ mod tests {
 
     fn kit(dir: &std::path::Path, name: &str, more: &str) {
         fs::create_dir_all(dir.join(name).join("root/bin")).unwrap();
-        fs::write(dir.join(name).join("kit.toml"), format!("name = \"{name}\"\npath = [\"bin\"]\n{more}")).unwrap();
+        fs::write(dir.join(name).join("kit.toml"), format!("name = \"{name}\"\npath = [\"bin\"]\n{more}"))
+            .unwrap();
     }
 
     #[test]

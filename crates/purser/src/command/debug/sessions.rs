@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser debug sessions|attach|end`.
 
-use super::DIRECTORY;
 use crate::command::output::{self, Format};
 use crate::command::say;
 use crate::exit::Exit;
 use crate::table::harmless;
-use debug::{DetachKeys, Outcome};
+use debug::{DIRECTORY, DetachKeys, Outcome};
 use jiff::Timestamp;
 use std::io::Write;
 use std::path::Path;

@@ -47,7 +47,11 @@ pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
     };
     let pid = match one.pid.filter(|pid| is_of(*pid, &one.id)) {
         Some(pid) => Some(pid),
-        None => scanned.unwrap_or_else(container::found).into_iter().find(|found| found.id == one.id).and_then(|found| found.pid),
+        None => scanned
+            .unwrap_or_else(container::found)
+            .into_iter()
+            .find(|found| found.id == one.id)
+            .and_then(|found| found.pid),
     };
     let Some(pid) = pid else {
         bail!("{word} does not run; start it first (stopped containers cannot be entered yet)");
@@ -84,7 +88,10 @@ fn parse(word: &str) -> Result<Wanted, Usage> {
     }
     Ok(match kind {
         "pid" => Wanted::Pid(
-            rest.parse().ok().filter(|pid| *pid > 0).ok_or_else(|| Usage(format!("{rest:?} is no process number")))?,
+            rest.parse()
+                .ok()
+                .filter(|pid| *pid > 0)
+                .ok_or_else(|| Usage(format!("{rest:?} is no process number")))?,
         ),
         "" => Wanted::Container(None, rest.to_owned()),
         "docker" => of(&[Runtime::Docker, Runtime::Unknown]),
@@ -120,7 +127,8 @@ fn fitting(all: &[Recorded], wanted: &Wanted) -> Vec<Recorded> {
     match wanted {
         Wanted::Pid(_) => Vec::new(),
         Wanted::Container(runtimes, word) => {
-            let of = |one: &Recorded| runtimes.as_ref().is_none_or(|runtimes| runtimes.contains(&one.runtime));
+            let of =
+                |one: &Recorded| runtimes.as_ref().is_none_or(|runtimes| runtimes.contains(&one.runtime));
             let exact = by(&|one| of(one) && (one.name == *word || one.id == *word));
             let running = |found: Vec<Recorded>| -> Vec<Recorded> {
                 let live: Vec<Recorded> = found.iter().filter(|one| one.pid.is_some()).cloned().collect();
@@ -151,10 +159,15 @@ fn everything(recorded: &[Recorded]) -> Vec<Recorded> {
 
 /// An error that helps to the right word.
 fn unclear(word: &str, candidates: &[Recorded]) -> String {
-    let is_ambiguous = candidates.len() > 1 && !fitting(candidates, &Wanted::Container(None, word.to_owned())).is_empty();
+    let is_ambiguous =
+        candidates.len() > 1 && !fitting(candidates, &Wanted::Container(None, word.to_owned())).is_empty();
     let mut text = match (is_ambiguous, candidates.is_empty()) {
-        (_, true) => return format!("no container is called {word:?}, and none runs here; a process is pid:NUMBER"),
-        (true, _) => format!("{word:?} may be one of several containers; write more of the id, or RUNTIME:NAME:"),
+        (_, true) => {
+            return format!("no container is called {word:?}, and none runs here; a process is pid:NUMBER");
+        }
+        (true, _) => {
+            format!("{word:?} may be one of several containers; write more of the id, or RUNTIME:NAME:")
+        }
         (false, _) => format!("no container is called {word:?}; these run here:"),
     };
     for one in candidates.iter().take(CANDIDATES_LIMIT) {

@@ -50,13 +50,26 @@ fn an_image_of_one_file() -> Result<()> {
 #[test]
 fn device_nodes_of_an_image() -> Result<()> {
     let _lab = Lab::enter()?;
-    let image = Image::make("nodes", "mkdir bin; cp /bin/busybox bin/sleep; mknod kmsg c 1 11; mknod disk b 7 0")?;
+    let image =
+        Image::make("nodes", "mkdir bin; cp /bin/busybox bin/sleep; mknod kmsg c 1 11; mknod disk b 7 0")?;
     let target = Container::start("nodes", &["--cap-add", "SYS_ADMIN"], &image.0, &["/bin/sleep", "100000"])?;
     // And one that the target's root makes in its /dev while it runs.
-    run(Command::new("nsenter").args(["-t", &target.pid.to_string(), "-m", "mknod", "/dev/kmsg2", "c", "1", "11"]))
-        .or_else(|_| run(Command::new("nsenter").args(["-t", &target.pid.to_string(), "-m", "/bin/sleep", "0"])))?;
+    run(Command::new("nsenter").args([
+        "-t",
+        &target.pid.to_string(),
+        "-m",
+        "mknod",
+        "/dev/kmsg2",
+        "c",
+        "1",
+        "11",
+    ]))
+    .or_else(|_| {
+        run(Command::new("nsenter").args(["-t", &target.pid.to_string(), "-m", "/bin/sleep", "0"]))
+    })?;
     for way in ["dev", "new"] {
-        let script = "for n in /kmsg /disk; do head -c 1 $n >/dev/null 2>&1 && echo open $n; done; echo tried";
+        let script =
+            "for n in /kmsg /disk; do head -c 1 $n >/dev/null 2>&1 && echo open $n; done; echo tried";
         let told = printed(&target.name, &["--root", way], &["sh", "-c", script])?;
         ensure!(told == "tried\n", "{way}: {told}");
         let made = "rm -f $HOME/n; busybox mknod $HOME/n b 7 0 2>&1 && echo made; echo tried";
@@ -72,7 +85,8 @@ fn hostile_files() -> Result<()> {
     let script = "mkdir -p bin etc lib; cp /bin/busybox bin/sleep; \
                   echo /lib/evil.so > etc/ld.so.preload; echo 'exit 66' > etc/profile; ln -s /proc/1/root/etc etc/loop";
     let image = Image::make("files", script)?;
-    let target = Container::start("files", &["-e", "LD_PRELOAD=/lib/evil.so"], &image.0, &["/bin/sleep", "100000"])?;
+    let target =
+        Container::start("files", &["-e", "LD_PRELOAD=/lib/evil.so"], &image.0, &["/bin/sleep", "100000"])?;
     let told = printed(&target.name, &[], &["sh", "-c", "echo ${LD_PRELOAD-none}"])?;
     ensure!(told == "none\n", "{told}");
     // A passwd that is a pipe holds nobody up but runc, so it comes later.
@@ -89,13 +103,21 @@ fn a_dev_that_is_none() -> Result<()> {
     let _lab = Lab::enter()?;
     for (word, make) in [("none", "true"), ("link", "ln -s /etc dev"), ("file", "echo > dev")] {
         let root = TempDir::with_prefix_in("root-", temporary())?;
-        run(Command::new("sh").args(["-ec", &format!("mkdir bin etc; cp /bin/busybox bin/sleep; {make}")]).current_dir(root.path()))?;
-        let mut child = Command::new("unshare").args(["-m", "chroot"]).arg(root.path()).args(["/bin/sleep", "1000"]).spawn()?;
+        run(Command::new("sh")
+            .args(["-ec", &format!("mkdir bin etc; cp /bin/busybox bin/sleep; {make}")])
+            .current_dir(root.path()))?;
+        let mut child = Command::new("unshare")
+            .args(["-m", "chroot"])
+            .arg(root.path())
+            .args(["/bin/sleep", "1000"])
+            .spawn()?;
         let target = format!("pid:{}", child.id());
         let ready = super::wait_until("it sleeps in its root", || {
             Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))? == "sleep\n")
         });
-        let told = ready.and_then(|()| printed(&target, &[], &["sh", "-c", "ls -d /bin /dev/.purser/base; echo x >/dev/null"]));
+        let told = ready.and_then(|()| {
+            printed(&target, &[], &["sh", "-c", "ls -d /bin /dev/.purser/base; echo x >/dev/null"])
+        });
         let forced = output(&mut debug(&target, &["--root", "dev"], &["true"])?)?;
         child.kill()?;
         child.wait()?;
@@ -114,7 +136,10 @@ fn a_frozen_target_can_be_looked_at() -> Result<()> {
     let _lab = Lab::enter()?;
     let target = Container::idle("frozen", &[])?;
     run(Command::new("docker").args(["pause", &target.name]))?;
-    let mut session = debug(&target.name, &[], &["cat", "/proc/1/comm"])?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut session = debug(&target.name, &[], &["cat", "/proc/1/comm"])?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let status = wait_limited(&mut session, LIMIT)?;
     run(Command::new("docker").args(["unpause", &target.name]))?;
     ensure!(status.context("it hangs")?.success(), "{status:?}");
@@ -141,9 +166,13 @@ fn user_namespaces() -> Result<()> {
     let own = fs::read_link("/proc/self/ns/pid")?;
     let mut inner = None;
     let found = super::wait_until("a sleep is in its own namespaces", || {
-        inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))?.split_whitespace().next().map(str::to_owned);
+        inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))?
+            .split_whitespace()
+            .next()
+            .map(str::to_owned);
         let Some(inner) = &inner else { return Ok(false) };
-        Ok(fs::read_to_string(format!("/proc/{inner}/comm"))? == "sleep\n" && fs::read_link(format!("/proc/{inner}/ns/pid"))? != own)
+        Ok(fs::read_to_string(format!("/proc/{inner}/comm"))? == "sleep\n"
+            && fs::read_link(format!("/proc/{inner}/ns/pid"))? != own)
     });
     let inner = inner.unwrap_or_default();
     let told: Result<Vec<String>> = ["dev", "new"]

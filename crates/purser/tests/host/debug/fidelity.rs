@@ -54,7 +54,10 @@ fn pipes_carry_every_byte() -> Result<()> {
     let target = Container::idle("pipes", &[])?;
     let blob = temporary().join("blob");
     let size = u64::from(setting("PURSER_PIPE_MIB", 64)?) << 20;
-    run(Command::new("dd").args(["if=/dev/urandom", "bs=1M", "status=none"]).arg(format!("count={}", size >> 20)).arg(format!("of={}", blob.display())))?;
+    run(Command::new("dd")
+        .args(["if=/dev/urandom", "bs=1M", "status=none"])
+        .arg(format!("count={}", size >> 20))
+        .arg(format!("of={}", blob.display())))?;
     ensure!(size >= BYTES && fs::metadata(&blob)?.len() == size, "the blob is short");
     let home = run(Command::new("sha256sum").stdin(Stdio::null()).arg(&blob))?;
     let there = debug(&target.name, &[], &["sha256sum"])?.stdin(fs::File::open(&blob)?).output()?;
@@ -82,12 +85,21 @@ fn the_root_is_the_targets() -> Result<()> {
         ensure!(seen.trim() == format!("{} {}", real.dev(), real.ino()), "{seen} is not the target's root");
         for way in ["dev", "new"] {
             let names = printed(&target.name, &["--root", way], &["ls", "/"])?;
-            ensure!(names.split_whitespace().eq(["bin", "dev", "etc", "proc", "run", "sys", "tmp"]), "{way}: {names}");
+            ensure!(
+                names.split_whitespace().eq(["bin", "dev", "etc", "proc", "run", "sys", "tmp"]),
+                "{way}: {names}"
+            );
             let script = "echo $KIT_SHARE $HOME; cat /dev/.purser/.nssw; touch /dev/x 2>&1; touch /dev/.purser/base/x 2>&1; \
                           ls /proc/1/root/bin/sh 2>&1; echo ok >/dev/null; head -c 3 /dev/zero | wc -c; env";
             let told = printed(&target.name, &["--root", way], &["sh", "-c", script])?;
-            ensure!(told.starts_with("/dev/.purser/base/share /dev/.purser/.home\npasswd: files\n"), "{told}");
-            ensure!(told.matches("Read-only file system").count() == 2, "{way}: /dev or a kit can be written: {told}");
+            ensure!(
+                told.starts_with("/dev/.purser/base/share /dev/.purser/.home\npasswd: files\n"),
+                "{told}"
+            );
+            ensure!(
+                told.matches("Read-only file system").count() == 2,
+                "{way}: /dev or a kit can be written: {told}"
+            );
             ensure!(told.contains("\n3\n"), "{way}: /dev/zero does not work: {told}");
             ensure!(!told.contains("LD_") && told.contains("PATH=/dev/.purser/base/bin:"), "{told}");
         }
@@ -102,7 +114,8 @@ fn users_and_capabilities() -> Result<()> {
     let (plain, hard) = (Container::idle("plain", &[])?, Container::hardened("caps")?);
     let show = ["sh", "-c", "id -u; id -g; id -G; grep -E '^Cap(Eff|Bnd|Prm)|NoNew' /proc/self/status"];
     let rights = |target: &Container, options: &[&str]| printed(&target.name, options, &show);
-    let nothing = "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n";
+    let nothing =
+        "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n";
     let of = rights(&hard, &[])?;
     ensure!(of == format!("0\n0\n0\n{nothing}"), "{of}");
     let of = rights(&plain, &["--user", "33:44"])?;
@@ -146,15 +159,31 @@ fn a_bare_process_and_runc() -> Result<()> {
     let mut spec = serde_json::to_value(serde_json::Map::new())?;
     spec["ociVersion"] = "1.0.0".into();
     spec["root"] = serde_json::json!({"path": lab.root(), "readonly": true});
-    spec["process"] = serde_json::json!({"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 65532, "gid": 65532}});
+    spec["process"] =
+        serde_json::json!({"args": ["/bin/sleep", "1000"], "cwd": "/", "user": {"uid": 65532, "gid": 65532}});
     // Nothing in /dev.
     spec["mounts"] = serde_json::json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     spec["linux"] = serde_json::json!({"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network"}, {"type": "uts"}, {"type": "ipc"}]});
     fs::write(bundle.join("config.json"), serde_json::to_vec(&spec)?)?;
-    let mut runc = Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(&name).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let mut runc = Command::new("runc")
+        .args(["run", "--bundle"])
+        .arg(&bundle)
+        .arg(&name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()?;
     let started = || Ok(output(Command::new("runc").args(["state", &name]))?.status.success());
     let told = super::wait_until("runc has started", started).and_then(|()| {
-        ["dev", "new"].iter().map(|way| printed(&format!("runc:{name}"), &["--root", way], &["sh", "-c", "id -u; ls /dev/.purser; echo x > /dev/null"])).collect::<Result<Vec<_>>>()
+        ["dev", "new"]
+            .iter()
+            .map(|way| {
+                printed(
+                    &format!("runc:{name}"),
+                    &["--root", way],
+                    &["sh", "-c", "id -u; ls /dev/.purser; echo x > /dev/null"],
+                )
+            })
+            .collect::<Result<Vec<_>>>()
     });
     output(Command::new("runc").args(["delete", "-f", &name]))?;
     wait_limited(&mut runc, Duration::from_secs(10))?.context("runc does not end")?;
@@ -179,7 +208,11 @@ fn many_at_once() -> Result<()> {
                     command.args(["--", "sh", "-c", &format!("sleep 1; exit {}", number % 256)]);
                     let output = output(&mut command)?;
                     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                    ensure!(output.status.code() == i32::try_from(number % 256).ok(), "{}: {said}", output.status);
+                    ensure!(
+                        output.status.code() == i32::try_from(number % 256).ok(),
+                        "{}: {said}",
+                        output.status
+                    );
                     Ok(())
                 })
             })

@@ -80,14 +80,20 @@ fn strike(session: &mut Child, victim: Victim) -> Result<()> {
 }
 
 fn child_of(pid: u32) -> Option<u32> {
-    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?.split_whitespace().next()?.parse().ok()
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .ok()?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// A debugger that dies between stopping a process and hearing of it leaves it stopped; a session does not.
 #[test]
 fn no_target_stays_stopped() -> Result<()> {
     let _lab = Lab::enter()?;
-    let target = Container::start("traced", &[], crate::lab::IMAGE, &["sh", "-c", "sleep 100000 & wait; sleep 1"])?;
+    let target =
+        Container::start("traced", &[], crate::lab::IMAGE, &["sh", "-c", "sleep 100000 & wait; sleep 1"])?;
     let processes = target.processes()?;
     for victim in [Victim::Client, Victim::Keeper] {
         let mut session = debug(&target.name, &["--cap-add", "SYS_PTRACE"], &["attach", "1"])?
@@ -113,7 +119,8 @@ fn a_killed_warden_is_told() -> Result<()> {
     let _lab = Lab::enter()?;
     let target = Container::idle("warden", &[])?;
     let before = marks();
-    let session = debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let session =
+        debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut warden = None;
     wait_until("the program runs", || {
         warden = child_of(session.id()).and_then(child_of);
@@ -125,7 +132,11 @@ fn a_killed_warden_is_told() -> Result<()> {
     signal(warden.context("no warden")?, "KILL")?;
     let output = session.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(137) && said.contains("the session was killed"), "{} {said}", output.status);
+    ensure!(
+        output.status.code() == Some(137) && said.contains("the session was killed"),
+        "{} {said}",
+        output.status
+    );
     // A first process that reaps nobody keeps it as a zombie; it does not run.
     let state = status(i32::try_from(program)?, "State");
     ensure!(state.as_ref().is_none_or(|state| state.starts_with('Z')), "the program is in state {state:?}");
@@ -137,12 +148,17 @@ fn an_ended_target_is_told() -> Result<()> {
     let _lab = Lab::enter()?;
     let target = Container::idle("ended", &[])?;
     let before = marks();
-    let session = debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let session =
+        debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     wait_until("the session is in the target", || Ok(target.processes()?.len() >= 3))?;
     signal(u32::try_from(target.pid)?, "KILL")?;
     let output = session.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(137) && said.contains("the target ended"), "{} {said}", output.status);
+    ensure!(
+        output.status.code() == Some(137) && said.contains("the target ended"),
+        "{} {said}",
+        output.status
+    );
     nothing_is_left(&before)
 }
 

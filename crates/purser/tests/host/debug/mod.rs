@@ -24,8 +24,26 @@ use crate::lab::{IMAGE, output, run, source_dir, temporary, unique};
 /// Time for what is left to go.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
 const APPLETS: [&str; 20] = [
-    "sh", "ls", "cat", "true", "id", "env", "sleep", "tar", "sha256sum", "ps", "kill", "wc", "dd", "stat", "tty",
-    "stty", "grep", "echo", "touch", "head",
+    "sh",
+    "ls",
+    "cat",
+    "true",
+    "id",
+    "env",
+    "sleep",
+    "tar",
+    "sha256sum",
+    "ps",
+    "kill",
+    "wc",
+    "dd",
+    "stat",
+    "tty",
+    "stty",
+    "grep",
+    "echo",
+    "touch",
+    "head",
 ];
 
 /// A directory with one kit: busybox, and a program that attaches to others.
@@ -69,7 +87,11 @@ impl Container {
     pub(crate) fn start(word: &str, options: &[&str], image: &str, command: &[&str]) -> Result<Container> {
         let name = unique(&format!("purser-test-debug-{word}"));
         let mut docker = Command::new("docker");
-        docker.args(["run", "-d", "--network", "none", "--name", &name]).args(options).arg(image).args(command);
+        docker
+            .args(["run", "-d", "--network", "none", "--name", &name])
+            .args(options)
+            .arg(image)
+            .args(command);
         run(&mut docker)?;
         let pid = run(Command::new("docker").args(["inspect", "-f", "{{.State.Pid}}", &name]))?;
         Ok(Container { pid: pid.trim().parse()?, name })
@@ -82,7 +104,8 @@ impl Container {
 
     /// As an image from a root hardened in every way docker has.
     pub(crate) fn hardened(word: &str) -> Result<Container> {
-        let options = ["--read-only", "-u", "65532", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+        let options =
+            ["--read-only", "-u", "65532", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
         Container::idle(word, &options)
     }
 
@@ -142,7 +165,10 @@ pub(crate) fn marks() -> BTreeSet<String> {
     let mut look = |dir: &Path| {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) || name.ends_with(".sock") || name.starts_with('.') {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                || name.ends_with(".sock")
+                || name.starts_with('.')
+            {
                 marks.insert(entry.path().display().to_string());
             }
         }

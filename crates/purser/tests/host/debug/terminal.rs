@@ -33,10 +33,12 @@ impl Person {
     fn at(mut command: Command) -> Result<Person> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         unlockpt(&master)?;
-        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        let slave =
+            ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         let stream = || slave.try_clone().map(Stdio::from);
         command.stdin(stream()?).stdout(stream()?).stderr(stream()?).env("TERM", "xterm");
-        let mut person = Person { master: master.into(), slave, client: Child::from(command.spawn()?), seen: String::new() };
+        let mut person =
+            Person { master: master.into(), slave, client: command.spawn()?, seen: String::new() };
         person.resize(24, 80)?;
         Ok(person)
     }
@@ -186,7 +188,11 @@ fn no_terminal_where_there_is_none() -> Result<()> {
     let target = Container::idle("notty", &[])?;
     let output = debug(&target.name, &["-t"], &["true"])?.stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(125) && said.contains("must be a terminal"), "{} {said}", output.status);
+    ensure!(
+        output.status.code() == Some(125) && said.contains("must be a terminal"),
+        "{} {said}",
+        output.status
+    );
     let told = debug(&target.name, &["-i"], &["tty"])?.stdin(Stdio::null()).output()?;
     ensure!(told.status.code() == Some(1) && told.stdout == b"not a tty\n", "{told:?}");
     Ok(())

@@ -46,7 +46,11 @@ fn memory_counts_for_the_session_alone() -> Result<()> {
 /// The file that counts the memory of a process's cgroup.
 fn usage_of(pid: i32) -> Result<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    let of = |head: &str| text.lines().find_map(|line| line.split_once(head)).map(|(_, path)| path.trim_start_matches('/').to_owned());
+    let of = |head: &str| {
+        text.lines()
+            .find_map(|line| line.split_once(head))
+            .map(|(_, path)| path.trim_start_matches('/').to_owned())
+    };
     Ok(match of(":memory:") {
         Some(path) => PathBuf::from("/sys/fs/cgroup/memory").join(path).join("memory.usage_in_bytes"),
         None => PathBuf::from("/sys/fs/cgroup").join(of("0::").context("no cgroup")?).join("memory.current"),
