@@ -120,7 +120,8 @@ impl Keeper {
             flags.set(PollFlags::OUT, waits);
             polled.push(PollFd::new(&client.link, flags));
         }
-        if let Some(screen) = &self.screen {
+        // The client is told of the start before anything else: it makes its terminal raw then.
+        if let Some(screen) = self.screen.as_ref().filter(|_| self.end.started) {
             places[1] = Some(polled.len());
             let mut flags = if screen.outgoing.is_empty() { PollFlags::IN } else { PollFlags::empty() };
             flags.set(PollFlags::OUT, !screen.typed.is_empty());

@@ -20,15 +20,12 @@ pub(crate) fn by(tracers: &[Pid]) -> Vec<Pid> {
     pids.filter(is_traced).collect()
 }
 
-/// Lets those run again that nobody traces and that stand still.
+/// Lets those run again whose tracer has just been killed. All of them and without a look: the stop that
+/// the tracer left may still be on its way, and this takes it back, too.
 pub(crate) fn let_go(traced: &[Pid]) {
     for pid in traced {
-        let text = status(*pid).unwrap_or_default();
-        let is_stopped = field(&text, "State").is_some_and(|state| state.starts_with('T'));
-        if is_stopped && field(&text, "TracerPid") == Some("0") {
-            // It may have ended.
-            kill_process(*pid, Signal::CONT).unwrap_or_default();
-        }
+        // It may have ended.
+        kill_process(*pid, Signal::CONT).unwrap_or_default();
     }
 }
 
