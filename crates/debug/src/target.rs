@@ -68,7 +68,7 @@ impl Target {
     /// When it is gone, or /proc cannot be read.
     pub fn open(pid: i32) -> Result<Target, DebugError> {
         let gone = || DebugError::Gone { pid };
-        let number = Pid::from_raw(pid).ok_or_else(gone)?;
+        let number = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(gone)?;
         let fd = pidfd_open(number, PidfdFlags::empty()).map_err(|_| gone())?;
         let facts = facts(pid)?;
         let target = Target { fd, facts };
