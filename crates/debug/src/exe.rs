@@ -48,7 +48,8 @@ mod tests {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             assert!(std::fs::read(&path).unwrap().starts_with(b"\x7fELF"));
             // That it is so also when nothing runs it, the tests of the whole program show.
-            assert!(std::fs::OpenOptions::new().append(true).open(&path).is_err());
+            let opened = std::fs::OpenOptions::new().append(true).open(&path);
+            assert!(opened.and_then(|mut file| std::io::Write::write_all(&mut file, b"x")).is_err());
         }
     }
 }
