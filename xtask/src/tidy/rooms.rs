@@ -9,6 +9,7 @@ const KNOWS: [(&str, &[&str]); 12] = [
     ("container", &[]),
     ("debug", &["sys"]),
     ("event", &[]),
+    ("kit", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
     (
@@ -17,6 +18,8 @@ const KNOWS: [(&str, &[&str]); 12] = [
             "container",
             "debug",
             "event",
+            "event",
+            "kit",
             "names",
             "probe",
             "redact",

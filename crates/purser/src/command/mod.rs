@@ -12,6 +12,7 @@ mod host;
 mod init_hook;
 mod install;
 mod keep;
+mod kit;
 mod log;
 mod man;
 mod output;
@@ -90,6 +91,7 @@ enum Command {
     Rule(rule::Args),
     Sink(sink::Args),
     Source(source::Args),
+    Kit(kit::Args),
     Reload(reload::Args),
     Stop(stop::Args),
     Install(install::Args),
@@ -154,6 +156,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Rule(args) => rule::run(args),
         Command::Sink(args) => sink::run(args),
         Command::Source(args) => source::run(args),
+        Command::Kit(args) => kit::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Stop(args) => stop::run(args),
         Command::Install(args) => install::run(args),

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Kits on their way between hosts: one tar file with an OCI image layout, one image with one layer for each kit.
+//!
+//! An archive is not believed: every blob is read to its end and compared with the digest that names it, every
+//! number is bounded, and files are written below the shelf only by [`crate::shelf`], which holds to the one form of
+//! a layer. All kits of an archive come onto the shelf, or none.
+
+mod export;
+
+pub use export::export;
+
+use crate::digest::{Digest, Digesting};
+use crate::error::KitError;
+use crate::name::Name;
+use crate::oci::{Descriptor, INDEX_FILE, ImageConfig, ImageManifest, Index, LAYOUT_FILE, Packing};
+use crate::shelf::{Adding, Shelf, Shelved, Unpacked};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Most files in an archive.
+const FILES_LIMIT: usize = 10_000;
+/// Longest JSON document, in bytes.
+const DOCUMENT_LIMIT: u64 = 1 << 20;
+/// Most kits in an archive.
+const KITS_LIMIT: usize = 256;
+/// Most bytes that a kit may have when it is unpacked.
+const UNPACKED_LIMIT: u64 = 4 << 30;
+
+/// An archive that was opened and whose documents are right.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    /// Where the data of each file begins, and how long it is.
+    places: BTreeMap<String, (u64, u64)>,
+    kits: Vec<Entry>,
+}
+
+/// A kit in an archive, as the archive's documents have it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What the archive calls it. What it is stands in its `kit.toml`.
+    pub title: String,
+    /// The digest of the kit.
+    pub digest: Digest,
+    /// Its bytes in the archive.
+    pub packed: u64,
+    layer: Descriptor,
+    packing: Packing,
+}
+
+impl Archive {
+    /// Opens an archive and reads its documents, which names every blob that is needed.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no image layout with kits.
+    pub fn open(path: &Path) -> Result<Archive, KitError> {
+        let file = File::open(path).map_err(crate::error::files("opening", path))?;
+        let wrong = |why: String| KitError::Archive { archive: path.to_path_buf(), why };
+        let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if !regular {
+            return Err(wrong("it is no regular file".to_string()));
+        }
+        let places =
+            places(file).map_err(|error| wrong(format!("it is damaged, or no tar file: {error}")))?;
+        let mut archive = Archive { path: path.to_path_buf(), places, kits: Vec::new() };
+        if !archive.places.contains_key(LAYOUT_FILE) {
+            return Err(wrong(format!("it is no OCI image layout: there is no {LAYOUT_FILE} in it")));
+        }
+        let index: Index = archive.document(INDEX_FILE, None)?;
+        if index.manifests.is_empty() || index.manifests.len() > KITS_LIMIT {
+            return Err(wrong(format!(
+                "{} images in it; 1 to {KITS_LIMIT} can be kits",
+                index.manifests.len()
+            )));
+        }
+        for image in &index.manifests {
+            let entry = archive.entry(image)?;
+            archive.kits.push(entry);
+        }
+        Ok(archive)
+    }
+
+    /// The kits in it.
+    #[must_use]
+    pub fn kits(&self) -> &[Entry] {
+        &self.kits
+    }
+
+    /// Puts all kits onto the shelf, or none. With `pins`, only kits with these digests are taken. `seen` is told the
+    /// bytes of the archive that were read, from several threads.
+    ///
+    /// # Errors
+    /// When something in the archive is not as it should be, or a file cannot be written.
+    pub fn import(
+        &self,
+        shelf: &Shelf,
+        pins: &[Digest],
+        seen: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Shelved>, KitError> {
+        if let Some(entry) = self.kits.iter().find(|entry| !pins.is_empty() && !pins.contains(&entry.digest))
+        {
+            let (kit, digest) = (entry.title.clone(), entry.digest);
+            return Err(KitError::NotPinned { archive: self.path.clone(), kit, digest });
+        }
+        let adding = shelf.adding()?;
+        let unpacked = self.unpack(&adding, seen)?;
+        let mut names: Vec<&Name> = unpacked.iter().map(|kit| &kit.name).collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+            let twice = pair.first().map_or("", |name| name.as_str());
+            return Err(self.wrong(format!("it has two kits {twice}")));
+        }
+        adding.keep(&unpacked)?;
+        unpacked.iter().map(|kit| shelf.find(&kit.name)).collect()
+    }
+
+    /// One thread takes every other kit, so that two are unpacked at once.
+    fn unpack(&self, adding: &Adding<'_>, seen: &(dyn Fn(u64) + Sync)) -> Result<Vec<Unpacked>, KitError> {
+        let share = |first: usize| -> Result<Vec<Unpacked>, KitError> {
+            self.kits.iter().skip(first).step_by(2).map(|entry| self.one(entry, adding, seen)).collect()
+        };
+        let (ours, theirs) = thread::scope(|scope| {
+            let other = scope.spawn(|| share(1));
+            let ours = share(0);
+            (ours, other.join().unwrap_or_else(|_| Err(self.wrong("it cannot be unpacked".to_string()))))
+        });
+        let (mut ours, theirs) = (ours?, theirs?);
+        ours.extend(theirs);
+        Ok(ours)
+    }
+
+    fn one(
+        &self,
+        entry: &Entry,
+        adding: &Adding<'_>,
+        seen: &(dyn Fn(u64) + Sync),
+    ) -> Result<Unpacked, KitError> {
+        let blob = Watched { inner: self.blob(&entry.layer)?, seen };
+        let mut blob = Digesting::new(BufReader::with_capacity(256 << 10, blob));
+        let unpacked = match entry.packing {
+            Packing::Plain => adding.unpack(&mut (&mut blob).take(UNPACKED_LIMIT), Some(entry.digest)),
+            Packing::Gzip => {
+                let input = flate2::read::GzDecoder::new(&mut blob);
+                adding.unpack(&mut input.take(UNPACKED_LIMIT), Some(entry.digest))
+            }
+            Packing::Zstd => {
+                let input = zstd::Decoder::new(&mut blob).map_err(|error| self.wrong(error.to_string()))?;
+                adding.unpack(&mut input.take(UNPACKED_LIMIT), Some(entry.digest))
+            }
+        };
+        let unpacked = unpacked.map_err(|error| self.wrong(format!("kit {:?}: {error}", entry.title)))?;
+        io::copy(&mut blob, &mut io::sink()).map_err(|error| self.wrong(error.to_string()))?;
+        let (_, digest, _) = blob.finish();
+        if digest != entry.layer.digest {
+            return Err(self.wrong(format!("{} is damaged: it has the digest {digest}", entry.layer.path())));
+        }
+        Ok(unpacked)
+    }
+
+    fn entry(&self, image: &Descriptor) -> Result<Entry, KitError> {
+        let title: String = image.title().chars().take(100).collect();
+        let wrong = |why: &str| self.wrong(format!("image {title:?}: {why}"));
+        let manifest: ImageManifest = self.document(&image.path(), Some(image))?;
+        let config: ImageConfig = self.document(&manifest.config.path(), Some(&manifest.config))?;
+        let ([layer], [digest]) = (&manifest.layers[..], &config.rootfs.diff_ids[..]) else {
+            return Err(wrong("it is no kit: a kit has one layer"));
+        };
+        let here = crate::debian::architecture();
+        if config.architecture != here {
+            return Err(wrong(&format!("it is for {}, and this host is {here}", config.architecture)));
+        }
+        let packing = layer.packing().ok_or_else(|| wrong("its layer is neither tar, gzip nor zstd"))?;
+        self.blob(layer)?;
+        Ok(Entry { title, digest: *digest, packed: layer.size, layer: layer.clone(), packing })
+    }
+
+    /// A JSON document, compared with what describes it.
+    fn document<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        described: Option<&Descriptor>,
+    ) -> Result<T, KitError> {
+        let mut file = self.file(path)?;
+        if file.limit() > DOCUMENT_LIMIT {
+            return Err(self.wrong(format!("{path} is longer than any document")));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| self.wrong(format!("reading {path}: {error}")))?;
+        if described.is_some_and(|described| described.digest != Digest::of(&bytes)) {
+            return Err(self.wrong(format!("{path} is damaged: it has the digest {}", Digest::of(&bytes))));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.wrong(format!("{path}: {error}")))
+    }
+
+    fn blob(&self, described: &Descriptor) -> Result<io::Take<File>, KitError> {
+        let file = self.file(&described.path())?;
+        if file.limit() == described.size {
+            return Ok(file);
+        }
+        Err(self.wrong(format!(
+            "{} is damaged: it has {} bytes and should have {}",
+            described.path(),
+            file.limit(),
+            described.size
+        )))
+    }
+
+    fn file(&self, path: &str) -> Result<io::Take<File>, KitError> {
+        let place = self.places.get(path).ok_or_else(|| self.wrong(format!("there is no {path} in it")))?;
+        let open = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(place.0))?;
+            Ok(file.take(place.1))
+        };
+        open().map_err(|error: io::Error| self.wrong(format!("reading {path}: {error}")))
+    }
+
+    fn wrong(&self, why: String) -> KitError {
+        KitError::Archive { archive: self.path.clone(), why }
+    }
+}
+
+/// Where in the tar file each of its files is. Nothing is unpacked, so names do no harm.
+fn places(file: File) -> io::Result<BTreeMap<String, (u64, u64)>> {
+    let length = file.metadata()?.len();
+    let mut archive = tar::Archive::new(BufReader::new(file));
+    let mut places = BTreeMap::new();
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_string();
+        let (at, size) = (entry.raw_file_position(), entry.size());
+        if at.checked_add(size).is_none_or(|end| end > length) {
+            return Err(io::Error::other(format!("{name} is cut off")));
+        }
+        if places.len() >= FILES_LIMIT || places.insert(name.clone(), (at, size)).is_some() {
+            return Err(io::Error::other(format!(
+                "{name} is there twice, or more than {FILES_LIMIT} files are"
+            )));
+        }
+    }
+    Ok(places)
+}
+
+/// Tells how much was read.
+struct Watched<'a, R> {
+    inner: R,
+    seen: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        (self.seen)(u64::try_from(count).unwrap_or_default());
+        Ok(count)
+    }
+}

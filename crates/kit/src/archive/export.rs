@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writing an archive of kits: the same bytes for the same kits.
+
+use crate::digest::Digesting;
+use crate::error::{KitError, files};
+use crate::layer::{Kind, Writer};
+use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE};
+use crate::shelf::{Shelf, Shelved};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Archives are made seldom and copied often.
+const LEVEL: i32 = 19;
+
+/// Writes kits into one archive, which is there whole or not at all. Returns its length in bytes. Each kit is compared with its digest on the way. `seen` is told of each that is done.
+///
+/// # Errors
+/// When a kit is damaged, or the archive cannot be written.
+pub fn export(shelf: &Shelf, kits: &[Shelved], to: &Path, seen: &dyn Fn(&Shelved)) -> Result<u64, KitError> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let fresh = to.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = write(shelf, kits, &fresh, seen)
+        .and_then(|length| fs::rename(&fresh, to).map(|()| length).map_err(files("putting in place", to)));
+    written.inspect_err(|_| fs::remove_file(&fresh).unwrap_or_default())
+}
+
+fn write(shelf: &Shelf, kits: &[Shelved], fresh: &PathBuf, seen: &dyn Fn(&Shelved)) -> Result<u64, KitError> {
+    let fault = files("writing", fresh);
+    let mut blobs = BTreeMap::new();
+    let mut images = Vec::new();
+    for kit in kits {
+        let image = image(shelf, kit)?;
+        images.push(image.descriptor);
+        blobs.extend(image.blobs.into_iter().map(|(descriptor, bytes)| (descriptor.path(), bytes)));
+        seen(kit);
+    }
+    let out = || -> io::Result<u64> {
+        let mut writer = Writer::new(BufWriter::new(File::create_new(fresh)?));
+        let mut put = |at: &str, bytes: &[u8]| {
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            writer.entry(at, &Kind::File { executable: false, size }, &mut &*bytes)
+        };
+        for (at, bytes) in &blobs {
+            put(at, bytes)?;
+        }
+        put(INDEX_FILE, &serde_json::to_vec(&Index::of(images))?)?;
+        put(LAYOUT_FILE, LAYOUT.as_bytes())?;
+        let mut file = writer.finish()?;
+        file.flush()?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    };
+    out().map_err(fault)
+}
+
+fn image(shelf: &Shelf, kit: &Shelved) -> Result<Image, KitError> {
+    let name = kit.manifest.name.to_string();
+    let damaged = |why: String| KitError::Damaged { kit: name.clone(), why };
+    let packer = zstd::Encoder::new(Vec::new(), LEVEL).map_err(|error| damaged(error.to_string()))?;
+    let (packer, digest, _) = shelf.layer(kit, Digesting::new(packer))?.finish();
+    if digest != kit.digest {
+        return Err(damaged(format!("its files have the digest {digest} and should have {}", kit.digest)));
+    }
+    let packed = packer.finish().map_err(|error| damaged(error.to_string()))?;
+    Image::new(&name, &kit.manifest.version, digest, packed).map_err(|error| damaged(error.to_string()))
+}

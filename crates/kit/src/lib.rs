@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Toolkits for debugging: what a kit is, how one is built from packages, how it travels and where it is kept.
+//!
+//! A kit is a directory tree that is mounted at [`Name::prefix`] in whatever root, and brings all it needs: its own
+//! loader, libraries and settings. Nothing in it looks for a file of the root it is mounted in, but for those the
+//! user names.
+//!
+//! - [`Recipe`] says what a kit is made of; [`build`] makes a [`Tree`] of it, the same bytes each time.
+//! - [`Shelf`] is where unpacked kits are kept on a host, each under the digest of all that is in it.
+//! - [`export`] and [`Archive`] are the way to other hosts: an OCI image layout in one tar file.
+//!
+//! Bytes from outside are packages (checked by apt), recipes, manifests and archives; the last three may be
+//! hostile. This room prints nothing, reads no configuration, and knows nothing of sessions.
+
+mod archive;
+mod build;
+mod debian;
+mod digest;
+mod elf;
+mod error;
+mod glob;
+mod layer;
+mod libc;
+mod manifest;
+mod name;
+mod oci;
+mod path;
+mod recipe;
+mod script;
+mod shelf;
+mod tree;
+mod unpack;
+mod wheel;
+
+pub use archive::{Archive, Entry, export};
+pub use build::{Built, build};
+pub use debian::Mirror;
+pub use digest::Digest;
+pub use error::KitError;
+pub use manifest::Manifest;
+pub use name::{Name, PREFIX};
+pub use recipe::{Recipe, SHIPPED};
+pub use shelf::{Shelf, Shelved};
+pub use tree::{Node, Tree};

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `purser kit export` and `import`: kits in one file, from host to host.
+
+use super::super::{Usage, output};
+use super::progress::Progress;
+use super::{Kits, named, size};
+use crate::exit::Exit;
+use kit::{Archive, Digest, Shelved};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Write kits into one file: an OCI image layout in a tar file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The same kits make the same file. Other programs read it, too: skopeo copy oci-archive:FILE:NAME …
+
+Examples:
+  purser kit export --all kits.tar
+  purser kit export base gdb --output gdb.tar")]
+pub(super) struct Export {
+    /// The kits.
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    names: Vec<String>,
+    /// All kits of this host, into FILE.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "output"])]
+    all: Option<PathBuf>,
+    /// The file.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "all")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    kits: Kits,
+}
+
+impl Export {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let shelf = self.kits.shelf();
+        let kits: Vec<Shelved> = match &self.all {
+            Some(_) => shelf.list()?.into_iter().map(|(_, kit)| kit).collect::<Result<_, _>>()?,
+            None => named(&self.names)?.iter().map(|name| shelf.find(name)).collect::<Result<_, _>>()?,
+        };
+        if kits.is_empty() {
+            let message = format!(
+                "there are no kits in {}; build some with: purser kit build",
+                self.kits.kits.display()
+            );
+            anyhow::bail!(message);
+        }
+        let Some(file) = self.all.as_ref().or(self.output.as_ref()) else {
+            return Err(Usage("say into which file, with --output".to_string()).into());
+        };
+        let progress = Progress::new("packing", u64::try_from(kits.len()).unwrap_or(1));
+        let length = kit::export(&shelf, &kits, file, &|_| progress.add(1))?;
+        drop(progress);
+        let mut out = output::stdout();
+        for kit in &kits {
+            writeln!(out, "{}  {}", kit.manifest.name, kit.digest)?;
+        }
+        writeln!(out, "{}: {}", file.display(), size(length))?;
+        out.flush()?;
+        Ok(Exit::Success)
+    }
+}
+
+/// Take kits from a file that purser kit export has written.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+All kits of the file are taken, or none. Every byte is compared with the digests in the file; that
+tells damage, and --digest tells whether it is what you were promised.
+
+Examples:
+  purser kit import kits.tar
+  purser kit import gdb.tar --digest sha256:9f2c… --digest sha256:11ab…")]
+pub(super) struct Import {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Take kits with these digests only, and refuse the file if it has others. May be repeated.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Vec<String>,
+    #[command(flatten)]
+    kits: Kits,
+}
+
+impl Import {
+    pub(super) fn run(self) -> anyhow::Result<Exit> {
+        let pins = self.digest.iter().map(|digest| Digest::new(digest)).collect::<Result<Vec<_>, _>>();
+        let pins = pins.map_err(|error| Usage(format!("--digest: {error}")))?;
+        let archive = Archive::open(&self.file)?;
+        let progress = Progress::new("unpacking", archive.kits().iter().map(|kit| kit.packed).sum());
+        let taken = archive.import(&self.kits.shelf(), &pins, &|bytes| progress.add(bytes))?;
+        drop(progress);
+        let mut out = output::stdout();
+        for kit in taken {
+            writeln!(out, "{}  {}", kit.manifest.name, kit.digest)?;
+        }
+        out.flush()?;
+        Ok(Exit::Success)
+    }
+}
