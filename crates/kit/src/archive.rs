@@ -6,7 +6,11 @@
 //! a layer. All kits of an archive come onto the shelf, or none.
 
 mod export;
+#[cfg(test)]
+mod tests;
 
+#[cfg(feature = "around")]
+pub use export::around;
 pub use export::export;
 
 use crate::digest::{Digest, Digesting};

@@ -81,7 +81,8 @@ impl<R: Read> Reader<R> {
             self.end()?;
             return Ok(None);
         }
-        let (at, kind) = parse(&block).ok_or_else(|| invalid("a damaged entry"))?;
+        let (at, kind) = parse(&block)
+            .ok_or_else(|| invalid("an entry that is damaged, or not as kits have their files"))?;
         if header(&at, &kind) != Some(block) {
             return Err(invalid(format!("{at:?} is not as kits have their files")));
         }

@@ -32,6 +32,8 @@ mod tree;
 mod unpack;
 mod wheel;
 
+#[cfg(feature = "around")]
+pub use archive::around;
 pub use archive::{Archive, Entry, export};
 pub use build::{Built, build};
 pub use debian::Mirror;
@@ -40,5 +42,5 @@ pub use error::KitError;
 pub use manifest::Manifest;
 pub use name::{Name, PREFIX};
 pub use recipe::{Recipe, SHIPPED};
-pub use shelf::{Shelf, Shelved};
+pub use shelf::{Listed, Shelf, Shelved};
 pub use tree::{Node, Tree};

@@ -29,6 +29,9 @@ pub struct Shelf {
     directory: PathBuf,
 }
 
+/// A name on a shelf, and the kit if that can be read.
+pub type Listed = (Name, Result<Shelved, KitError>);
+
 /// A kit on a shelf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shelved {
@@ -70,7 +73,7 @@ impl Shelf {
     ///
     /// # Errors
     /// When the directory cannot be listed.
-    pub fn list(&self) -> Result<Vec<(Name, Result<Shelved, KitError>)>, KitError> {
+    pub fn list(&self) -> Result<Vec<Listed>, KitError> {
         let mut names: Vec<Name> = self.entries()?.iter().filter_map(|entry| Name::new(entry).ok()).collect();
         names.sort();
         Ok(names.into_iter().map(|name| (name.clone(), self.find(&name))).collect())
@@ -253,6 +256,14 @@ pub(crate) struct Adding<'a> {
     _lock: File,
 }
 
+impl Drop for Adding<'_> {
+    /// Whatever has no name by now is not wanted. The lock is still held.
+    fn drop(&mut self) {
+        // Something that cannot be removed is swept by the next one who adds.
+        self.shelf.sweep().unwrap_or_default();
+    }
+}
+
 /// A kit whose files are all there, but not under its name yet.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
@@ -322,8 +333,7 @@ impl Adding<'_> {
                 fs::rename(&kit.at, &home).map_err(files("putting in place", &home))?;
             }
         }
-        kits.iter().try_for_each(|kit| self.name(kit))?;
-        self.shelf.sweep()
+        kits.iter().try_for_each(|kit| self.name(kit))
     }
 
     fn is_whole(&self, kit: &Unpacked) -> bool {

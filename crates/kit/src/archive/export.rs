@@ -37,23 +37,40 @@ fn write(shelf: &Shelf, kits: &[Shelved], fresh: &PathBuf, seen: &dyn Fn(&Shelve
         seen(kit);
     }
     let out = || -> io::Result<u64> {
-        let mut writer = Writer::new(BufWriter::new(File::create_new(fresh)?));
-        let mut put = |at: &str, bytes: &[u8]| {
-            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            writer.entry(at, &Kind::File { executable: false, size }, &mut &*bytes)
-        };
-        for (at, bytes) in &blobs {
-            put(at, bytes)?;
-        }
-        put(INDEX_FILE, &serde_json::to_vec(&Index::of(images))?)?;
-        put(LAYOUT_FILE, LAYOUT.as_bytes())?;
-        let mut file = writer.finish()?;
+        let mut file = layout(&Index::of(images), &blobs, BufWriter::new(File::create_new(fresh)?))?;
         file.flush()?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         Ok(file.metadata()?.len())
     };
     out().map_err(fault)
+}
+
+/// The tar file: blobs by their paths, then what names them.
+fn layout<W: Write>(index: &Index, blobs: &BTreeMap<String, Vec<u8>>, out: W) -> io::Result<W> {
+    let mut writer = Writer::new(out);
+    let mut put = |at: &str, bytes: &[u8]| {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        writer.entry(at, &Kind::File { executable: false, size }, &mut &*bytes)
+    };
+    for (at, bytes) in blobs {
+        put(at, bytes)?;
+    }
+    put(INDEX_FILE, &serde_json::to_vec(index)?)?;
+    put(LAYOUT_FILE, LAYOUT.as_bytes())?;
+    writer.finish()
+}
+
+/// An archive with these bytes as its only layer, and right digests.
+#[cfg(feature = "around")]
+#[must_use]
+pub fn around(layer: &[u8]) -> Vec<u8> {
+    let packed = zstd::encode_all(layer, 1).unwrap_or_default();
+    let Ok(image) = Image::new("fuzzed", "1", crate::digest::Digest::of(layer), packed) else {
+        return Vec::new();
+    };
+    let blobs = image.blobs.into_iter().map(|(descriptor, bytes)| (descriptor.path(), bytes)).collect();
+    layout(&Index::of(vec![image.descriptor]), &blobs, Vec::new()).unwrap_or_default()
 }
 
 fn image(shelf: &Shelf, kit: &Shelved) -> Result<Image, KitError> {

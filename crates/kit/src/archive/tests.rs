@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Archives that are right, damaged and hostile. After each refusal the shelf is as it was.
+
+use super::{Archive, export};
+use crate::build::Built;
+use crate::digest::Digest;
+use crate::layer::{self, Kind, Writer};
+use crate::manifest::Manifest;
+use crate::name::Name;
+use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE};
+use crate::shelf::Shelf;
+use crate::tree::{Node, Tree};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+fn manifest(name: &str) -> String {
+    let arch = std::env::consts::ARCH;
+    format!("name = \"{name}\"\nversion = \"1\"\narch = \"{arch}\"\nsummary = \"a test\"\n")
+}
+
+fn built(name: &str) -> Built {
+    let mut tree = Tree::default();
+    tree.put("bin/x", Node::Link { target: "../usr/bin/x".to_string() });
+    tree.put("usr/bin/x", Node::File { executable: true, bytes: name.repeat(5000).into_bytes() });
+    Built { manifest: Manifest::parse(&manifest(name), "test").unwrap(), tree }
+}
+
+/// An archive of one image with this layer.
+fn archive(dir: &Path, layer: &[u8]) -> PathBuf {
+    archive_of(dir, &[image("evil", layer)])
+}
+
+fn image(title: &str, layer: &[u8]) -> Image {
+    Image::new(title, "1", Digest::of(layer), zstd::encode_all(layer, 1).unwrap()).unwrap()
+}
+
+fn archive_of(dir: &Path, images: &[Image]) -> PathBuf {
+    let path = dir.join("made.tar");
+    let mut builder = tar::Builder::new(fs::File::create(&path).unwrap());
+    let mut put = |at: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len().try_into().unwrap());
+        header.set_mode(0o644);
+        builder.append_data(&mut header, at, bytes).unwrap();
+    };
+    put(LAYOUT_FILE, LAYOUT.as_bytes());
+    let index = Index::of(images.iter().map(|image| image.descriptor.clone()).collect());
+    put(INDEX_FILE, &serde_json::to_vec(&index).unwrap());
+    for (descriptor, bytes) in images.iter().flat_map(|image| &image.blobs) {
+        put(&descriptor.path(), bytes);
+    }
+    builder.into_inner().unwrap();
+    path
+}
+
+fn layer_of(entries: &[(&str, Kind)]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    let text = manifest("evil");
+    let size = text.len().try_into().unwrap();
+    writer.entry("kit.toml", &Kind::File { executable: false, size }, &mut text.as_bytes()).unwrap();
+    for (at, kind) in entries {
+        writer.entry(at, kind, &mut io::repeat(b'x')).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn import(path: &Path, shelf: &Shelf) -> Result<usize, String> {
+    let archive = Archive::open(path).map_err(|error| error.to_string())?;
+    archive.import(shelf, &[], &|_| {}).map(|kits| kits.len()).map_err(|error| error.to_string())
+}
+
+/// Everything on a shelf but its lock.
+fn left(shelf: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(shelf) else { return Vec::new() };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != ".lock").collect()
+}
+
+#[test]
+fn kits_travel() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), Shelf::new(&dir.path().join("there")));
+    let kits = [here.put(&built("one")).unwrap(), here.put(&built("two")).unwrap()];
+    let (first, second) = (dir.path().join("first.tar"), dir.path().join("second.tar"));
+    export(&here, &kits, &first, &|_| {}).unwrap();
+    export(&here, &kits, &second, &|_| {}).unwrap();
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
+
+    let archive = Archive::open(&first).unwrap();
+    let wrong = archive.import(&there, &[kits[0].digest], &|_| {}).unwrap_err().to_string();
+    assert!(wrong.contains("none of those given"), "{wrong}");
+    let pins = [kits[0].digest, kits[1].digest];
+    let taken = archive.import(&there, &pins, &|_| {}).unwrap();
+    assert_eq!(taken.iter().map(|kit| kit.digest).collect::<Vec<_>>(), pins);
+    // Once more changes nothing, and mends what was damaged.
+    let program = there.find(&Name::new("one").unwrap()).unwrap().root().join("usr/bin/x");
+    fs::write(&program, "short").unwrap();
+    let said = there.verify(&Name::new("one").unwrap()).unwrap_err().to_string();
+    assert!(said.contains("kit one is damaged"), "{said}");
+    archive.import(&there, &[], &|_| {}).unwrap();
+    for name in ["one", "two"] {
+        there.verify(&Name::new(name).unwrap()).unwrap();
+    }
+    assert_eq!(left(&dir.path().join("there")).len(), 4);
+}
+
+#[test]
+fn used_kits_stay_until_nobody_uses_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let shelf = Shelf::new(dir.path());
+    let name = Name::new("one").unwrap();
+    let kit = shelf.put(&built("one")).unwrap();
+    let held = kit.hold().unwrap();
+    shelf.forget(&name).unwrap();
+    assert_eq!(shelf.collect().unwrap(), (vec![], vec![kit.digest]));
+    drop(held);
+    assert_eq!(shelf.collect().unwrap(), (vec![kit.digest], vec![]));
+    assert!(left(dir.path()).is_empty());
+    assert!(shelf.forget(&name).is_err());
+}
+
+#[test]
+fn damage_is_found_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), dir.path().join("there"));
+    let file = dir.path().join("kits.tar");
+    let kits = [here.put(&built("one")).unwrap(), here.put(&built("two")).unwrap()];
+    export(&here, &kits, &file, &|_| {}).unwrap();
+    let right = fs::read(&file).unwrap();
+    // The zeros behind the last entry are nobody's, and neither are those that fill its block.
+    let end = right.len() - 1024 - 512;
+    for cut in (0..end).step_by(211) {
+        fs::write(&file, &right[..cut]).unwrap();
+        assert!(import(&file, &Shelf::new(&there)).is_err(), "cut to {cut}");
+        assert!(left(&there).is_empty(), "cut to {cut}");
+    }
+    let mut refused = 0;
+    for at in (0..end).step_by(13) {
+        let mut damaged = right.clone();
+        damaged[at] ^= 0x20;
+        fs::write(&file, damaged).unwrap();
+        match import(&file, &Shelf::new(&there)) {
+            Err(_) => {
+                refused += 1;
+                assert!(left(&there).is_empty(), "byte {at}");
+            }
+            // Some bytes of the outer file say nothing: times, owners, padding.
+            Ok(_) => {
+                for (name, _) in Shelf::new(&there).list().unwrap() {
+                    Shelf::new(&there).verify(&name).unwrap();
+                }
+                fs::remove_dir_all(&there).unwrap();
+            }
+        }
+    }
+    assert!(refused * 2 > end / 13, "{refused} of {}", end / 13);
+}
+
+#[test]
+fn hostile_layers_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("there");
+    let file = Kind::File { executable: false, size: 3 };
+    let link = |target: &str| Kind::Link { target: target.to_string() };
+    let root = ("root", Kind::Directory);
+    let cases: Vec<(&str, Vec<(&str, Kind)>)> = vec![
+        ("dots", vec![root.clone(), ("root/../../../x", file.clone())]),
+        ("absolute", vec![("/x", file.clone())]),
+        ("beside the root", vec![root.clone(), ("ssh", file.clone())]),
+        ("link out", vec![root.clone(), ("root/a", link("../../../etc/passwd"))]),
+        ("absolute link", vec![root.clone(), ("root/a", link("/etc/passwd"))]),
+        ("through a link", vec![root.clone(), ("root/a", link(".")), ("root/a/b", file.clone())]),
+        ("root is a link", vec![("root", link("/tmp"))]),
+        ("no directory above", vec![root.clone(), ("root/a/b", file.clone())]),
+        ("twice", vec![root.clone(), ("root/a", file.clone()), ("root/a", file.clone())]),
+        ("backwards", vec![root.clone(), ("root/b", file.clone()), ("root/a", file.clone())]),
+        ("no root", vec![("root/a", file.clone())]),
+    ];
+    for (what, entries) in cases {
+        let said = import(&archive(dir.path(), &layer_of(&entries)), &Shelf::new(&there)).unwrap_err();
+        assert!(said.contains("nothing of it was taken"), "{what}: {said}");
+        assert!(left(&there).is_empty(), "{what}");
+    }
+    assert_eq!(import(&archive(dir.path(), &layer_of(&[root])), &Shelf::new(&there)), Ok(1));
+}
+
+#[test]
+fn other_lies_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = dir.path().join("there");
+    let refused = |path: PathBuf, says: &str| {
+        let said = import(&path, &Shelf::new(&there)).unwrap_err();
+        assert!(said.contains(says), "{said}");
+        assert!(left(&there).is_empty(), "{said}");
+    };
+    let layer = layer_of(&[("root", Kind::Directory)]);
+    let packed = || zstd::encode_all(&*layer, 1).unwrap();
+    // A digest of something else.
+    let lie = Image::new("evil", "1", Digest::of(b"else"), packed()).unwrap();
+    refused(archive_of(dir.path(), &[lie]), "damaged");
+    // Two kits of one name, as two images.
+    let other = layer_of(&[("root", Kind::Directory), ("root/a", Kind::Directory)]);
+    let twice = [image("evil", &layer), image("other", &other)];
+    refused(archive_of(dir.path(), &twice), "two kits evil");
+    // A kit for another processor that says so only inside.
+    let text = manifest("evil").replace(std::env::consts::ARCH, "vax");
+    let vax = layer::write(&text, &Tree::default(), Vec::new()).unwrap();
+    refused(archive(dir.path(), &vax), "is for vax");
+    // A layer as another tool would write it.
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o600);
+    header.set_mtime(1);
+    header.set_uid(1000);
+    header.set_gid(1000);
+    builder.append_data(&mut header, "kit.toml", &b"x"[..]).unwrap();
+    refused(archive(dir.path(), &builder.into_inner().unwrap()), "not as kits have their files");
+    // No kit at all, and no archive at all.
+    refused(archive(dir.path(), b"nothing"), "nothing of it was taken");
+    fs::write(dir.path().join("x"), "no tar").unwrap();
+    refused(dir.path().join("x"), "no tar file");
+    refused(dir.path().to_path_buf(), "no regular file");
+}
+
+#[test]
+fn a_blob_that_is_missing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut image = image("evil", &layer_of(&[("root", Kind::Directory)]));
+    image.blobs.remove(0);
+    let said = Archive::open(&archive_of(dir.path(), &[image])).unwrap_err().to_string();
+    assert!(said.contains("there is no blobs/sha256/"), "{said}");
+}
