@@ -7,6 +7,7 @@ use crate::error::KitError;
 use crate::glob;
 use crate::libc;
 use crate::manifest::Manifest;
+use crate::modules;
 use crate::name::Name;
 use crate::path;
 use crate::recipe::{Command, Recipe};
@@ -175,6 +176,7 @@ impl Picker<'_> {
         }
         let mut bytes =
             elf.relocated(bytes, &loader, &search.join(":")).map_err(|why| self.fault(at, why))?;
+        modules::patch(&mut bytes);
         if elf.soname.as_deref() == Some("libc.so.6") {
             let gconv = format!("{prefix}/gconv");
             libc::patch_library(&mut bytes, &gconv).map_err(|why| self.fault(at, why))?;

@@ -22,6 +22,7 @@ mod glob;
 mod layer;
 mod libc;
 mod manifest;
+mod modules;
 mod name;
 mod oci;
 mod path;

@@ -4,12 +4,17 @@
 use crate::digest::Digesting;
 use crate::error::{KitError, files};
 use crate::layer::{Kind, Writer};
+use crate::name::Name;
 use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE};
 use crate::shelf::{Shelf, Shelved};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::iter;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// Archives are made seldom and copied often.
 const LEVEL: i32 = 19;
@@ -18,7 +23,12 @@ const LEVEL: i32 = 19;
 ///
 /// # Errors
 /// When a kit is damaged, or the archive cannot be written.
-pub fn export(shelf: &Shelf, kits: &[Shelved], to: &Path, seen: &dyn Fn(&Shelved)) -> Result<u64, KitError> {
+pub fn export(
+    shelf: &Shelf,
+    kits: &[Shelved],
+    to: &Path,
+    seen: &(dyn Fn(&Shelved) + Sync),
+) -> Result<u64, KitError> {
     let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let fresh = to.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = write(shelf, kits, &fresh, seen)
@@ -26,15 +36,23 @@ pub fn export(shelf: &Shelf, kits: &[Shelved], to: &Path, seen: &dyn Fn(&Shelved
     written.inspect_err(|_| fs::remove_file(&fresh).unwrap_or_default())
 }
 
-fn write(shelf: &Shelf, kits: &[Shelved], fresh: &PathBuf, seen: &dyn Fn(&Shelved)) -> Result<u64, KitError> {
+fn write(
+    shelf: &Shelf,
+    kits: &[Shelved],
+    fresh: &PathBuf,
+    seen: &(dyn Fn(&Shelved) + Sync),
+) -> Result<u64, KitError> {
     let fault = files("writing", fresh);
     let mut blobs = BTreeMap::new();
     let mut images = Vec::new();
-    for kit in kits {
-        let image = image(shelf, kit)?;
+    for image in packed(shelf, kits, seen) {
+        let image = image?;
         images.push(image.descriptor);
         blobs.extend(image.blobs.into_iter().map(|(descriptor, bytes)| (descriptor.path(), bytes)));
-        seen(kit);
+    }
+    if images.len() != kits.len() {
+        // A thread that came to a bad end has taken its kits along.
+        return Err(fault(io::Error::other("not all kits could be packed")));
     }
     let out = || -> io::Result<u64> {
         let mut file = layout(&Index::of(images), &blobs, BufWriter::new(File::create_new(fresh)?))?;
@@ -44,6 +62,27 @@ fn write(shelf: &Shelf, kits: &[Shelved], fresh: &PathBuf, seen: &dyn Fn(&Shelve
         Ok(file.metadata()?.len())
     };
     out().map_err(fault)
+}
+
+/// All images in the order of their kits; packed by as many threads as there are processors, each of which takes the
+/// next kit that nobody has taken.
+fn packed(shelf: &Shelf, kits: &[Shelved], seen: &(dyn Fn(&Shelved) + Sync)) -> Vec<Result<Image, KitError>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let take = || kits.get(next.fetch_add(1, Ordering::Relaxed));
+        let packed = iter::from_fn(|| take().map(|kit| (kit.manifest.name.clone(), image(shelf, kit))));
+        let told =
+            packed.inspect(|(name, _)| kits.iter().filter(|kit| kit.manifest.name == *name).for_each(seen));
+        told.collect::<Vec<_>>()
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut images = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
+    });
+    let place = |name: &Name| kits.iter().position(|kit| kit.manifest.name == *name);
+    images.sort_by_key(|(name, _)| place(name));
+    images.into_iter().map(|(_, image)| image).collect()
 }
 
 /// The tar file: blobs by their paths, then what names them.
