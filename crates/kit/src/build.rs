@@ -66,6 +66,8 @@ fn assemble(recipe: &Recipe, mut pool: Tree) -> Result<Tree, KitError> {
         Picker { recipe, pool: &pool, tree: Tree::default(), left: Vec::new(), seen: BTreeSet::new() };
     picker.left.extend(recipe.commands.values().map(|command| command.program().to_string()));
     picker.left.extend(recipe.files.keys().chain(recipe.join.keys()).cloned());
+    // What is named without a pattern must be there.
+    picker.left.extend(recipe.keep.iter().filter(|pattern| !pattern.contains('*')).cloned());
     // Some links of packages lead to what only their installation makes.
     let whole = pool.iter().map(|(at, _)| at).filter(|at| kept(recipe, at) && pool.resolve(at).is_some());
     picker.left.extend(whole.map(str::to_string));
