@@ -18,7 +18,6 @@ const KNOWS: [(&str, &[&str]); 12] = [
             "container",
             "debug",
             "event",
-            "event",
             "kit",
             "names",
             "probe",
