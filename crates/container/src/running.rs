@@ -28,6 +28,8 @@ pub struct Recorded {
     pub runtime: Runtime,
     /// What people call it.
     pub name: String,
+    /// Its image, where the files tell it.
+    pub image: String,
     /// Its Kubernetes pod.
     pub pod: Option<Pod>,
     /// Its first process as it was noted, which may have ended long ago.
@@ -61,7 +63,10 @@ pub fn found() -> Vec<Recorded> {
             Some(_) => {}
             None => {
                 let (name, runtime) = (id.id.clone(), id.runtime);
-                all.push((Recorded { id: id.id, runtime, name, pod: None, pid: Some(pid) }, seniority));
+                all.push((
+                    Recorded { id: id.id, runtime, name, image: String::new(), pod: None, pid: Some(pid) },
+                    seniority,
+                ));
             }
         }
     }
@@ -170,7 +175,7 @@ fn of_machines(root: &Path) -> Vec<Recorded> {
 }
 
 fn of(info: Info, pid: Option<i32>) -> Recorded {
-    Recorded { id: info.id, runtime: info.runtime, name: info.name, pod: info.pod, pid }
+    Recorded { id: info.id, runtime: info.runtime, name: info.name, image: info.image, pod: info.pod, pid }
 }
 
 fn number(text: Vec<u8>) -> Option<i32> {

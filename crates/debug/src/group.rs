@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The session's own cgroup in every hierarchy that matters: `/purser-debug/ID`, below no limit of the
-//! target, so that nothing counts as the target's, and all of the session can be found and ended.
+//! The session's own cgroup in every hierarchy that matters: `/purser-debug/NAME`, below no limit of the
+//! target, so that nothing counts as the target's, and all of the session can be found and ended. The name is
+//! the session's id, or has it between its first two colons.
 
 use crate::spec::Limits;
 use crate::traced;
@@ -62,10 +63,10 @@ pub(crate) struct Members {
 
 impl Group {
     /// Makes it, empty.
-    pub(crate) fn make(id: &str, limits: Limits) -> io::Result<Group> {
+    pub(crate) fn make(name: &str, limits: Limits) -> io::Result<Group> {
         let mut group = Group { trees: Vec::new() };
         for tree in trees()? {
-            let path = tree.mount.join(PARENT).join(id);
+            let path = tree.mount.join(PARENT).join(name);
             make_below_parent(&tree, &path)?;
             group.trees.push((tree, path));
         }
@@ -256,17 +257,28 @@ pub(crate) fn all_ids() -> Vec<String> {
     let trees = trees().unwrap_or_default();
     let paths = trees.iter().flat_map(|tree| inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT));
     let mut ids: Vec<String> =
-        paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+        paths.filter_map(|path| Some(id_in(path.file_name()?.to_str()?).to_owned())).collect();
     ids.sort();
     ids.dedup();
     ids
 }
 
+/// The session that a cgroup of this name belongs to.
+fn id_in(name: &str) -> &str {
+    name.split(':').nth(1).unwrap_or(name)
+}
+
 /// Ends and removes what a session without a keeper left.
 pub(crate) fn clear_stale(id: &str) -> bool {
     let Ok(trees) = trees() else { return false };
-    let path = |tree: &Tree| tree.mount.join(PARENT).join(id);
-    let group = Group { trees: trees.into_iter().map(|tree| (tree.clone(), path(&tree))).collect() };
+    let of = |tree: Tree| {
+        let found = inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT);
+        let is_its = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| id_in(name) == id)
+        };
+        found.filter(is_its).map(move |path| (tree.clone(), path)).collect::<Vec<_>>()
+    };
+    let group = Group { trees: trees.into_iter().flat_map(of).collect() };
     group.wait_for_warden();
     group.clear()
 }
@@ -300,7 +312,13 @@ fn parse(text: &str) -> Vec<Tree> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{id_in, parse};
+
+    #[test]
+    fn names_have_the_session_in_them() {
+        assert_eq!(id_in("5e55ab1e"), "5e55ab1e");
+        assert_eq!(id_in("docker:5e55ab1e:0f1e:x"), "5e55ab1e");
+    }
 
     #[test]
     fn hierarchies() {

@@ -10,6 +10,7 @@ use crate::link::{Kind, Link, Message, PAYLOAD_LIMIT, Received};
 use crate::spec::{Failure, Spec, Window};
 use crate::target::is_over_within;
 use crate::terminal::{self, Saved};
+use crate::witness::Witness;
 use guests::Door;
 
 pub(crate) use begin::SPEC_LIMIT;
@@ -31,10 +32,14 @@ const CHUNK: usize = 16 << 10;
 /// The most bytes that are read from a terminal whose session is over.
 const LAST_WORDS_LIMIT: usize = 4 << 20;
 
-/// The main function of a keeper, whose standard input is the client's socket.
-pub fn keep() -> u8 {
+/// The main function of a keeper, whose standard input is the client's socket. `witness` gets the caller's note
+/// once the session is about to begin; it may start threads.
+pub fn keep(witness: impl FnOnce(&str) -> Witness) -> u8 {
     match begin::begin() {
-        Some(keeper) => keeper.run(),
+        Some(keeper) => {
+            let witness = witness(&keeper.spec.note);
+            keeper.run(witness)
+        }
         None => 1,
     }
 }
@@ -65,6 +70,8 @@ struct Client {
 #[derive(Debug)]
 struct Screen {
     master: OwnedFd,
+    /// Its size, as far as anybody has told it.
+    window: Window,
     /// The newest output.
     recent: Vec<u8>,
     /// Output that the client's socket has no room for.
@@ -79,13 +86,17 @@ struct End {
     started: bool,
     /// By when the next step must be done.
     deadline: Option<Instant>,
+    /// When the session is over, whatever its program does.
+    limit: Option<Instant>,
     asked: bool,
+    /// Why it was asked to end.
+    why: Option<&'static str>,
     code: Option<u8>,
     failure: Option<Failure>,
 }
 
 impl Keeper {
-    fn run(mut self) -> u8 {
+    fn run(mut self, mut witness: Witness) -> u8 {
         while self.warden.is_some() {
             let ready = self.wait_for_news();
             if ready.warden {
@@ -95,7 +106,7 @@ impl Keeper {
                 self.hear_client();
             }
             if ready.screen {
-                self.read_screen();
+                self.read_screen(&mut witness);
             }
             self.write_screen();
             for message in self.door.open(ready.door) {
@@ -103,7 +114,7 @@ impl Keeper {
             }
             self.mind_the_time();
         }
-        self.finish();
+        self.finish(witness);
         0
     }
 
@@ -129,7 +140,7 @@ impl Keeper {
         }
         let guests = polled.len();
         polled.extend(self.door.guests.iter().map(|guest| PollFd::new(guest, PollFlags::IN)));
-        let wait = self.end.deadline.map(|deadline| {
+        let wait = self.end.next().map(|deadline| {
             Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or_default()
         });
         // An interrupted wait is one that nothing came of.
@@ -148,7 +159,10 @@ impl Keeper {
             Received::Nothing => {}
             Received::Closed => self.lose_warden(),
             Received::Message(Message { kind, payload, mut descriptors }) => match kind {
-                Kind::Master => self.screen = descriptors.pop().and_then(Screen::new),
+                Kind::Master => {
+                    let window = self.spec.terminal.unwrap_or(Window { rows: 24, columns: 80 });
+                    self.screen = descriptors.pop().and_then(|master| Screen::new(master, window));
+                }
                 Kind::Started => {
                     self.end.started = true;
                     self.end.deadline = None;
@@ -197,6 +211,7 @@ impl Keeper {
     fn lose_client(&mut self) {
         // Puts the client's terminal back, if it still is there.
         self.client = None;
+        self.end.why.get_or_insert("its client was gone");
         self.ask_end();
     }
 
@@ -219,6 +234,11 @@ impl Keeper {
     }
 
     fn mind_the_time(&mut self) {
+        if self.end.limit.is_some_and(|limit| Instant::now() >= limit) {
+            self.end.limit = None;
+            self.end.why.get_or_insert("its time was over");
+            self.ask_end();
+        }
         if self.end.deadline.is_none_or(|deadline| Instant::now() < deadline) {
             return;
         }
@@ -236,15 +256,16 @@ impl Keeper {
         waitpid(Some(warden), WaitOptions::NOHANG).unwrap_or_default();
     }
 
-    fn resize(&self, window: Option<Window>) {
-        if let (Some(screen), Some(window)) = (&self.screen, window) {
+    fn resize(&mut self, window: Option<Window>) {
+        if let (Some(screen), Some(window)) = (&mut self.screen, window) {
+            screen.window = window;
             terminal::resize(screen.master.as_fd(), window).unwrap_or_default();
         }
     }
 
-    fn read_screen(&mut self) {
+    fn read_screen(&mut self, witness: &mut Witness) {
         let Some(screen) = &mut self.screen else { return };
-        if screen.outgoing.is_empty() && screen.read() == 0 && !screen.is_quiet() {
+        if screen.outgoing.is_empty() && screen.read(witness) == 0 && !screen.is_quiet() {
             // Nobody has the other end any more.
             self.screen = None;
         }
@@ -277,14 +298,14 @@ impl Keeper {
     }
 
     /// Nothing is left before the client hears of the end.
-    fn finish(mut self) {
+    fn finish(mut self, mut witness: Witness) {
         let cleared = self.group.clear();
         self.door.close();
         let mut rest = LAST_WORDS_LIMIT;
         while let Some(screen) = &mut self.screen
             && rest > 0
         {
-            if screen.outgoing.is_empty() && screen.read() == 0 {
+            if screen.outgoing.is_empty() && screen.read(&mut witness) == 0 {
                 break;
             }
             rest = rest.saturating_sub(screen.outgoing.len());
@@ -292,6 +313,9 @@ impl Keeper {
             out.chunks(PAYLOAD_LIMIT).for_each(|part| self.tell(Kind::Output, part));
         }
         let failure = self.end.failure.take().or_else(|| self.end.code.is_none().then(|| self.why()));
+        let how = failure.as_ref().map_or(self.end.why.unwrap_or_default(), |failure| failure.text.as_str());
+        let code = failure.as_ref().map_or(self.end.code.unwrap_or_default(), |failure| failure.code);
+        (witness.ended)(code, how);
         match failure {
             _ if !cleared => {
                 let text = "processes of the session do not end, perhaps in a file system that hangs; \
@@ -309,6 +333,8 @@ impl Keeper {
         // A pid namespace is over only when the warden in it has been waited for, which was just now.
         let text = if is_over_within(self.target.as_fd(), NAMESPACE_END) {
             "the target ended, and the session with it"
+        } else if let Some(why) = self.end.why {
+            why
         } else if self.end.asked {
             "the session was ended"
         } else {
@@ -318,17 +344,27 @@ impl Keeper {
     }
 }
 
+impl End {
+    /// When something has to be done.
+    fn next(&self) -> Option<Instant> {
+        self.deadline.into_iter().chain(self.limit).min()
+    }
+}
+
 impl Screen {
-    fn new(master: OwnedFd) -> Option<Screen> {
+    fn new(master: OwnedFd, window: Window) -> Option<Screen> {
         rustix::io::ioctl_fionbio(&master, true).ok()?;
-        Some(Screen { master, recent: Vec::new(), outgoing: Vec::new(), typed: Vec::new() })
+        Some(Screen { master, window, recent: Vec::new(), outgoing: Vec::new(), typed: Vec::new() })
     }
 
     /// Takes what the program has written; the number of bytes.
-    fn read(&mut self) -> usize {
+    fn read(&mut self, witness: &mut Witness) -> usize {
         let mut buffer = [0; CHUNK];
         let length = rustix::io::read(&self.master, &mut buffer).unwrap_or(0);
         let bytes = buffer.get(..length).unwrap_or_default();
+        if !bytes.is_empty() {
+            (witness.shown)(bytes, self.window);
+        }
         self.outgoing.extend_from_slice(bytes);
         self.recent.extend_from_slice(bytes);
         let old = self.recent.len().saturating_sub(RECENT_LIMIT);

@@ -29,6 +29,7 @@ mod terminal;
 mod traced;
 mod users;
 mod warden;
+mod witness;
 
 pub use client::{Outcome, start};
 pub use error::DebugError;
@@ -38,6 +39,7 @@ pub use rights::{Capabilities, UnknownCapability};
 pub use sessions::{DIRECTORY, Session, attach, collect, end, list};
 pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
 pub use target::{Facts, Target};
+pub use witness::Witness;
 
 /// The size of the terminal on standard output; `None` when it is none.
 pub fn window() -> Option<Window> {

@@ -120,6 +120,7 @@ fn environment(spec: &Spec, who: Identity) -> Vec<(OsString, OsString)> {
         ("LOGNAME", user),
         ("PS1", format!("{name}:\\w {mark} ")),
         ("PURSER_SESSION", spec.id.clone()),
+        ("PURSER_TARGET", name.clone()),
         ("PURSER_TARGET_PID", spec.facts.inner_pid.to_string()),
     ];
     let own = own.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
@@ -156,10 +157,22 @@ fn command(spec: &Spec, path: &str) -> Result<Found, Failure> {
                 "there is no shell in the target and none in the kits; add one with --kit, or name a command"
                     .into(),
         })?;
-        return Ok(Found { file, words: vec![shell.into()] });
+        let mut words = vec![OsString::from(shell)];
+        if shell == "bash" {
+            words.extend(settings_of_bash(spec, &file).map(OsString::from));
+        }
+        return Ok(Found { file, words });
     };
     let file = find(name, path)?;
     Ok(Found { file, words: spec.command.clone() })
+}
+
+/// A shell of a kit has the kit's settings, and none obeys those of the target.
+fn settings_of_bash(spec: &Spec, bash: &Path) -> [String; 3] {
+    let of_kit = spec.kits.iter().find(|kit| bash.starts_with(kit.prefix()));
+    let settings = of_kit.map(|kit| format!("{}/etc/bashrc", kit.prefix()));
+    let settings = settings.filter(|file| Path::new(file).is_file());
+    ["--noprofile".to_owned(), "--rcfile".to_owned(), settings.unwrap_or_else(|| "/dev/null".to_owned())]
 }
 
 /// The file behind a name, as a shell would find it.

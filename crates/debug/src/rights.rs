@@ -24,6 +24,11 @@ pub struct UnknownCapability(pub String);
 
 impl Capabilities {
     /// Those of this number, as /proc writes it.
+    /// One bit for each, as the kernel numbers them.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn from_bits(bits: u64) -> Capabilities {
         Capabilities(bits)
     }

@@ -32,6 +32,8 @@ const HOME_SIZE: &str = "64m";
 /// A directory for the session's own files, gone with it.
 pub(crate) const HOME: &str = "/dev/.purser/.home";
 
+/// The kit that has the locales of all kits, and where, as a link beside it.
+const LOCALES: (&str, &str) = ("base", "base/usr/lib/locale");
 /// What the tools of kits read in place of the target's nsswitch.conf.
 const NAME_SERVICES: &str = "\
 passwd: files
@@ -191,6 +193,9 @@ fn kits(dev: BorrowedFd<'_>, parts: &Parts) -> Result<(), StepError> {
         put(mount.as_fd(), dir.as_fd(), &name).map_err(step(doing()))?;
     }
     write_file(dir.as_fd(), c".nssw", NAME_SERVICES).map_err(step("writing .nssw"))?;
+    if parts.kits.iter().any(|(name, _)| name == LOCALES.0) {
+        symlinkat(LOCALES.1, &dir, c".l").map_err(step("linking the locales"))?;
+    }
     mkdirat(&dir, c".home", Mode::from_raw_mode(0o700)).map_err(step("making a home"))?;
     let home = memory(HOME_SIZE, "1777").map_err(step("making a home"))?;
     put(home.as_fd(), dir.as_fd(), c".home").map_err(step("making a home"))

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub struct Spec {
     /// The session's name among others: hex digits.
     pub id: String,
+    /// The name of its cgroup: the id, or a name with the id between its first two colons.
+    pub cgroup: String,
     /// How the target is called, for prompts and lists.
     pub target: String,
     /// The directories with tools, in the order of their programs.
@@ -41,8 +43,12 @@ pub struct Spec {
     pub directory: PathBuf,
     /// When it began, in seconds since 1970, for lists.
     pub since_secs: u64,
+    /// After how many seconds it is ended.
+    pub limit_secs: Option<u64>,
     /// What is known of the target's process.
     pub facts: Facts,
+    /// What the caller wants handed to its [`Witness`](crate::Witness).
+    pub note: String,
 }
 
 /// A directory with tools, mounted read-only at `/dev/.purser/NAME`.

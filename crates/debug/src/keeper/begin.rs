@@ -13,11 +13,14 @@ use crate::terminal::Saved;
 use crate::warden::{self, Luggage};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, setsid};
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_groups};
+use rustix::thread::{
+    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
+    set_name, set_thread_groups,
+};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use sys::process::{Forked, fork};
 
 /// The longest specification.
@@ -113,13 +116,23 @@ fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Fa
             host.leave();
             warden::run(&spec, luggage)
         }
-        Ok(Forked::Parent { child }) => Ok(keeper(spec, host, child)),
+        Ok(Forked::Parent { child }) => {
+            // Threads cannot be started while children would go elsewhere. Without this nobody looks on.
+            own_children().unwrap_or_default();
+            Ok(keeper(spec, host, child))
+        }
         Err(error) => {
             let hint = why_no_fork(&error);
             let doing = "starting a process in the target's pid namespace";
             Err(give_up(host.client, host.door, Failure::ours(format!("{doing}: {error}{hint}"))))
         }
     }
+}
+
+/// Later children are in this process's own pid namespace again.
+fn own_children() -> io::Result<()> {
+    let own = open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?)
 }
 
 fn why_no_fork(error: &io::Error) -> &'static str {
@@ -155,7 +168,7 @@ type Inside = (Group, Entrance, Link, Link, OwnedFd);
 
 /// The cgroup, the warden's socket, and the pid namespace in which it will be born.
 fn inside(spec: &Spec, held: &Held) -> Result<Inside, StepError> {
-    let group = Group::make(&spec.id, spec.limits).map_err(step("making the session's cgroup"))?;
+    let group = Group::make(&spec.cgroup, spec.limits).map_err(step("making the session's cgroup"))?;
     let entrance = group.entrance().map_err(step("opening the session's cgroup"))?;
     let (link, its_link) = Link::pair().map_err(step("making a pair of sockets"))?;
     let target = held.target.try_clone().map_err(step("holding the target"))?;
@@ -169,6 +182,7 @@ fn inside(spec: &Spec, held: &Held) -> Result<Inside, StepError> {
 }
 
 fn keeper(spec: Spec, host: Host, warden: Pid) -> Keeper {
+    let limit = spec.limit_secs.and_then(|secs| Instant::now().checked_add(Duration::from_secs(secs)));
     Keeper {
         spec,
         group: host.group,
@@ -181,7 +195,9 @@ fn keeper(spec: Spec, host: Host, warden: Pid) -> Keeper {
         end: End {
             started: false,
             deadline: Some(Instant::now() + START_PATIENCE),
+            limit,
             asked: false,
+            why: None,
             code: None,
             failure: None,
         },

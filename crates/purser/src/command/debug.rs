@@ -2,18 +2,25 @@
 //! `purser debug`: a toolbox in a running container.
 
 mod kits;
+mod record;
 mod sessions;
 mod target;
+mod who;
 
+use super::place::Place;
 use super::{output, say};
 use crate::command::Usage;
+use crate::config::Config;
+use crate::control::{Action as Told, SessionTold, Text};
 use crate::exit::Exit;
+use crate::policy::{self, Granted, Wanted};
 use anyhow::Context;
 use debug::{Capabilities, DebugError, DetachKeys, Limits, Outcome, Spec, Target, Way, Window};
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The hidden command that keeps a session.
@@ -21,12 +28,12 @@ const KEEPER: &str = "debug-keeper";
 
 /// Run tools inside a running container, and leave nothing behind.
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     #[command(flatten)]
-    session: Option<Session>,
+    session: Session,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -40,15 +47,18 @@ enum Action {
 struct Session {
     /// A container by name, id or the start of its id; docker:NAME, podman:NAME, runc:ID, lxc:NAME, nspawn:NAME,
     /// k8s:NAMESPACE/POD/CONTAINER; or a process, pid:NUMBER.
-    #[arg(value_name = "TARGET", required = true)]
+    #[arg(value_name = "TARGET", default_value = "", hide_default_value = true)]
     target: String,
     /// A kit by name, or a directory with a kit.toml; may be repeated [default: base, and the kits that suit what
     /// runs in the target].
     #[arg(short, long = "kit", value_name = "NAME|DIR")]
     kit: Vec<String>,
-    /// The directory with kits.
-    #[arg(long, value_name = "DIR", default_value = kits::DIRECTORY)]
-    kits: PathBuf,
+    /// The directory with kits [default: `debug.kits` of the configuration, /var/lib/purser-kits].
+    #[arg(long, value_name = "DIR")]
+    kits: Option<PathBuf>,
+    /// Why, for the record; the configuration may ask for it.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
     /// The user, and group, in the target: names or numbers [default: its root].
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
@@ -85,6 +95,8 @@ struct Session {
     /// How the session's root is built.
     #[arg(long, value_name = "WAY", value_enum, default_value_t = RootWay::Auto)]
     root: RootWay,
+    #[command(flatten)]
+    place: Place,
     /// The command; a shell when there is none.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -105,24 +117,28 @@ const HELP: &str = "\
 The command sees the target's files, processes and network as the target does, and the kits' tools below
 /dev/.purser. Its memory and processes do not count as the target's, and at its end all it started is gone.
 With a terminal on both sides it gets one of the target's; ctrl-p,ctrl-q leaves it running.
+A running agent records who began it, every command, and what the terminal showed: purser replay.
 
 Examples:
   purser debug web                                a shell in container web
   purser debug web --kit gdb -- gdb -p 1          a debugger on its first process
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
+  purser debug web --reason 'ticket 4711'         the record says why
   purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
 
 Exit codes: the command's; 128 and the signal's number when it was killed; 125 no session,
 126 the command cannot be executed, 127 there is no such command; 2 wrong command line";
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    match (args.action, args.session) {
-        (Some(Action::Sessions(list)), _) => sessions::list(&list),
-        (Some(Action::Attach(attach)), _) => sessions::attach(&attach),
-        (Some(Action::End(end)), _) => sessions::end(&end),
-        (None, Some(session)) => Ok(begin(session).unwrap_or_else(|error| refused(&error))),
-        (None, None) => Err(Usage("name a container; purser debug --help shows how".into()).into()),
+    match args.action {
+        Some(Action::Sessions(list)) => sessions::list(&list),
+        Some(Action::Attach(attach)) => sessions::attach(&attach),
+        Some(Action::End(end)) => sessions::end(&end),
+        None if args.session.target.is_empty() => {
+            Err(Usage("name a container; purser debug --help shows how".into()).into())
+        }
+        None => Ok(begin(args.session).unwrap_or_else(|error| refused(&error))),
     }
 }
 
@@ -132,7 +148,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
 pub(crate) struct KeeperArgs {}
 
 pub(crate) fn keep() -> Exit {
-    Exit::Command(debug::keep())
+    Exit::Command(debug::keep(record::witness))
 }
 
 /// An exit code that no command in the target need have given, and why.
@@ -149,12 +165,20 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("a session needs root: run it with sudo");
     }
+    let config = session.place.load()?.0;
     let found = target::resolve(&session.target)?;
-    let target = found.target;
-    let kits = kits::chosen(&session.kits, &session.kit, target.command())?;
-    let spec = specification(&session, &target, found.name, &kits)?;
-    tell(&spec, &target, &kits, &session.target);
-    match debug::start(&spec, &target, &[KEEPER], &session.detach_keys)? {
+    let target = &found.target;
+    let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
+    let kits = kits::chosen(shelf, &session.kit, target.command())?;
+    let mut spec = specification(&session, &found, &kits)?;
+    let note = allowed(&session, &config, &found, &kits, &mut spec)?;
+    spec.note = serde_json::to_string(&note).context("writing a note down")?;
+    tell(&spec, target, &kits, &session.target);
+    if kits.is_empty() && spec.terminal.is_some() && output::is_watched() {
+        let dir = shelf.display();
+        say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
+    }
+    match debug::start(&spec, target, &[KEEPER], &session.detach_keys)? {
         Outcome::Exited(code) => Ok(Exit::Command(code)),
         Outcome::Detached | Outcome::Replaced => {
             say(&format!("purser: session {} goes on; come back with: purser debug attach {0}", spec.id));
@@ -163,12 +187,73 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     }
 }
 
-fn specification(
+/// Asks the policy, and has the start recorded; what the end needs for the same is given back. A session that is
+/// refused is recorded, too.
+fn allowed(
     session: &Session,
-    target: &Target,
-    name: String,
+    config: &Config,
+    found: &target::Found,
     kits: &[kits::Chosen],
-) -> anyhow::Result<Spec> {
+    spec: &mut Spec,
+) -> anyhow::Result<record::Note> {
+    let who = who::Who::asks();
+    let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
+    let capabilities = spec.capabilities.without(found.target.capabilities()).to_string();
+    let capabilities: Vec<String> =
+        capabilities.split(' ').filter(|word| *word != "none").map(str::to_string).collect();
+    let container = found.container.as_ref();
+    let wanted = Wanted {
+        user: &who.name,
+        groups: &who.groups,
+        target: &session.target,
+        container: container.map_or("", |container| container.name.as_str()),
+        image: container.map_or("", |container| container.image.as_str()),
+        kits: &names,
+        capabilities: capabilities.as_slice(),
+        privileged: session.privileged,
+        reason: &session.reason,
+    };
+    let told = SessionTold {
+        container: container.map(|container| container.id.clone()).unwrap_or_default(),
+        id: spec.id.clone(),
+        uid: who.uid,
+        user: who.name.clone(),
+        from: who.from.clone(),
+        target: session.target.clone(),
+        kits: kits.iter().map(kits::Chosen::told).collect(),
+        capabilities: spec.capabilities.bits(),
+        command: session.command.iter().map(|word| Text(word.as_bytes().to_vec())).collect(),
+        reason: session.reason.clone(),
+        ..SessionTold::default()
+    };
+    let store = config.agent.store.as_path();
+    let Granted { max_time, .. } = policy::decide(&config.debug, &wanted).map_err(|why| {
+        let (id, detail) = (String::new(), why.clone());
+        let refusal = SessionTold { action: Told::Refused, id, detail, ..told.clone() };
+        let unrecorded = record::tell(store, &refusal).err();
+        let unrecorded =
+            unrecorded.map_or(String::new(), |error| format!(" (and this is not recorded: {error})"));
+        anyhow::anyhow!("{why}{unrecorded}")
+    })?;
+    spec.limit_secs = max_time.map(|time| time.as_secs());
+    let recorded = match record::tell(store, &told) {
+        Ok(()) => true,
+        Err(error) if config.debug.require_record => {
+            return Err(
+                anyhow::Error::from(error).context("no session without a record, says debug.require_record")
+            );
+        }
+        Err(_) => false,
+    };
+    if !recorded && spec.terminal.is_some() && output::is_watched() {
+        say("purser: no agent is running, so nobody records this session");
+    }
+    let store = recorded.then(|| store.to_path_buf());
+    Ok(record::Note { store, told, transcript: config.debug.transcript })
+}
+
+fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]) -> anyhow::Result<Spec> {
+    let target = &found.target;
     let variable = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((OsString::from(name), OsString::from(value))),
         _ => Err(Usage(format!("{text:?} is no variable; write NAME=VALUE"))),
@@ -183,9 +268,15 @@ fn specification(
     }
     let (capabilities, granted) = capabilities(session, target, kits)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
+    let id = format!("{:08x}", RandomState::new().build_hasher().finish() >> 32);
+    // What runs in the session is recorded as the container's.
+    let of = |container: &container::Recorded| {
+        container::session_cgroup(container.runtime, &container.id, &id).map(|(_, name)| name)
+    };
     Ok(Spec {
-        id: format!("{:08x}", RandomState::new().build_hasher().finish() >> 32),
-        target: name,
+        cgroup: found.container.as_ref().and_then(of).unwrap_or_else(|| id.clone()),
+        id,
+        target: found.name.clone(),
         kits: kits.iter().map(|chosen| chosen.kit.clone()).collect(),
         command: session.command.clone(),
         user: session.user.clone(),
@@ -206,7 +297,9 @@ fn specification(
         },
         directory: debug::DIRECTORY.into(),
         since_secs: since.as_secs(),
+        limit_secs: None,
         facts: target.facts(),
+        note: String::new(),
     })
 }
 
@@ -255,8 +348,4 @@ fn tell(spec: &Spec, target: &Target, kits: &[kits::Chosen], word: &str) {
     let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
     say(&format!("purser: session {} in {word}, kits: {names}", spec.id));
     say(&format!("purser: capabilities: {}", spec.capabilities));
-    if names == "none" {
-        let dir = Path::new(kits::DIRECTORY).display();
-        say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
-    }
 }

@@ -4,20 +4,21 @@
 use crate::command::Usage;
 use anyhow::{Context, bail};
 use debug::{Capabilities, Kit};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use kit::{Digest, Manifest, Name, Shelf, Shelved};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Where kits are kept.
-pub(super) const DIRECTORY: &str = "/var/lib/purser-kits";
 /// The kit that every session has which names none.
 const USUAL: &str = "base";
 /// The most kits of a session.
 const KITS_LIMIT: usize = 32;
 /// The most kits looked at for those that suit.
 const KNOWN_LIMIT: usize = 256;
-/// The longest kit.toml.
+/// What says what a kit is.
+const FILE: &str = "kit.toml";
+/// The longest one.
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// A kit, and what it needs beside the target's rights.
@@ -25,26 +26,22 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub(super) struct Chosen {
     pub(super) kit: Kit,
     pub(super) capabilities: Capabilities,
+    /// Of all that is in it; a directory that somebody made by hand has none.
+    digest: Option<Digest>,
+    /// Keeps it from being removed as long as the client has not handed it over.
+    _hold: Option<Arc<OwnedFd>>,
     requires: Vec<String>,
     suits: Vec<String>,
 }
 
-/// What a session wants to know of a `kit.toml`.
-#[derive(Debug, Deserialize)]
-struct Described {
-    name: String,
-    #[serde(default)]
-    arch: Option<String>,
-    #[serde(default)]
-    requires: Vec<String>,
-    #[serde(default)]
-    capabilities: Vec<String>,
-    #[serde(default)]
-    path: Vec<String>,
-    #[serde(default)]
-    suits: Vec<String>,
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
+impl Chosen {
+    /// How the record calls it.
+    pub(super) fn told(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}@{digest}", self.kit.name),
+            None => self.kit.name.clone(),
+        }
+    }
 }
 
 /// The kits of a session: first those named, then those they require; without names the usual one and those
@@ -61,7 +58,7 @@ pub(super) fn chosen(directory: &Path, wanted: &[String], command: &str) -> anyh
         open.sort_by_key(|kit| kit.kit.name == USUAL);
     } else {
         for word in wanted {
-            open.push(read(&place(directory, word)?)?);
+            open.push(find(directory, word)?);
         }
     }
     let mut all: Vec<Chosen> = Vec::new();
@@ -75,7 +72,7 @@ pub(super) fn chosen(directory: &Path, wanted: &[String], command: &str) -> anyh
             bail!(Usage(format!("more than {KITS_LIMIT} kits for one session")));
         }
         for required in &kit.requires {
-            let found = place(directory, required).and_then(|dir| read(&dir));
+            let found = find(directory, required);
             open.push(found.with_context(|| format!("kit {} needs kit {required}", kit.kit.name))?);
         }
         all.push(kit);
@@ -84,71 +81,68 @@ pub(super) fn chosen(directory: &Path, wanted: &[String], command: &str) -> anyh
 }
 
 /// A directory for what looks like one, else a kit by name.
-fn place(directory: &Path, word: &str) -> anyhow::Result<PathBuf> {
+fn find(directory: &Path, word: &str) -> anyhow::Result<Chosen> {
     if word.contains('/') {
-        return std::path::absolute(word).context("looking at the kit's directory");
+        return by_hand(&std::path::absolute(word).context("looking at the kit's directory")?);
     }
-    let dir = directory.join(word);
-    if is_name(word) && dir.join("kit.toml").exists() {
-        return Ok(dir);
+    let name = Name::new(word).map_err(|error| Usage(error.to_string()))?;
+    if !directory.join(word).join(FILE).exists() {
+        let names: Vec<String> = known(directory).into_iter().map(|kit| kit.kit.name).collect();
+        let names = match names.is_empty() {
+            true => "there are none; purser kit build base makes one".to_owned(),
+            false => format!("there are {}", names.join(", ")),
+        };
+        bail!(Usage(format!("no kit {word:?} in {}: {names}", directory.display())));
     }
-    let names: Vec<String> = known(directory).into_iter().map(|kit| kit.kit.name).collect();
-    let names = if names.is_empty() {
-        "there are none".to_owned()
-    } else {
-        format!("there are {}", names.join(", "))
-    };
-    bail!(Usage(format!("no kit {word:?} in {}: {names}", directory.display())))
+    named(directory, &name)
 }
 
-/// What may stand below `/dev/.purser`.
-fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(plain)
+/// The kit of this name, from the shelf or made by hand.
+fn named(directory: &Path, name: &Name) -> anyhow::Result<Chosen> {
+    let place = directory.join(name.as_str());
+    if !place.is_symlink() {
+        return by_hand(&place);
+    }
+    let shelved: Shelved = Shelf::new(directory).find(name)?;
+    let hold = Arc::new(shelved.hold()?);
+    let chosen = read(&shelved.manifest, shelved.root())?;
+    Ok(Chosen { digest: Some(shelved.digest), _hold: Some(hold), ..chosen })
 }
 
 /// The kits in a directory that can be read.
 fn known(directory: &Path) -> Vec<Chosen> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(KNOWN_LIMIT);
-    let mut all: Vec<Chosen> = entries
-        .filter(|entry| {
-            entry.file_name().to_str().is_some_and(|name| is_name(name) && !name.starts_with("sha256-"))
-        })
-        .filter_map(|entry| read(&entry.path()).ok())
-        .collect();
+    let names = entries.filter_map(|entry| Name::new(entry.file_name().to_str()?).ok());
+    let mut all: Vec<Chosen> = names.filter_map(|name| named(directory, &name).ok()).collect();
     all.sort_by(|one, other| one.kit.name.cmp(&other.kit.name));
     all
 }
 
-fn read(dir: &Path) -> anyhow::Result<Chosen> {
-    let file = dir.join("kit.toml");
+/// A directory with a kit.toml that nobody has put on a shelf.
+fn by_hand(dir: &Path) -> anyhow::Result<Chosen> {
+    let file = dir.join(FILE);
     let doing = || format!("reading kit {}", file.display());
     let length = fs::metadata(&file).with_context(doing)?.len();
     if length > FILE_LIMIT {
         bail!("{} is longer than {FILE_LIMIT} bytes", file.display());
     }
-    let described: Described =
-        toml::from_str(&fs::read_to_string(&file).with_context(doing)?).with_context(doing)?;
-    if !is_name(&described.name) {
-        bail!("{}: {:?} is no name for a kit", file.display(), described.name);
-    }
-    if let Some(arch) = described.arch.filter(|arch| arch != std::env::consts::ARCH) {
-        bail!("kit {} is for {arch}, this host is {}", described.name, std::env::consts::ARCH);
-    }
-    let mut capabilities = Capabilities::default();
-    for word in &described.capabilities {
-        capabilities = capabilities.and(word.parse().with_context(doing)?);
-    }
-    // What is mounted; a kit made by hand may be the directory itself.
+    let text = fs::read_to_string(&file).with_context(doing)?;
+    let manifest = Manifest::parse(&text, &file.display().to_string())?;
+    // What is mounted may be the directory itself.
     let root = Some(dir.join("root")).filter(|root| root.is_dir()).unwrap_or_else(|| dir.to_owned());
-    let root = fs::canonicalize(&root).with_context(doing)?;
-    let kit = Kit {
-        name: described.name,
-        root,
-        path: described.path,
-        environment: described.environment.into_iter().collect(),
-    };
-    Ok(Chosen { kit, capabilities, requires: described.requires, suits: described.suits })
+    read(&manifest, fs::canonicalize(&root).with_context(doing)?)
+}
+
+fn read(manifest: &Manifest, root: PathBuf) -> anyhow::Result<Chosen> {
+    manifest.must_run_here()?;
+    let name = manifest.name.to_string();
+    let mut capabilities = Capabilities::default();
+    for word in &manifest.capabilities {
+        capabilities = capabilities.and(word.parse().with_context(|| format!("capabilities of kit {name}"))?);
+    }
+    let kit = Kit { name, root, path: manifest.path.clone(), environment: manifest.environment() };
+    let requires = manifest.requires.iter().map(ToString::to_string).collect();
+    Ok(Chosen { kit, capabilities, digest: None, _hold: None, requires, suits: manifest.suits.clone() })
 }
 
 #[cfg(test)]
@@ -158,15 +152,17 @@ mod tests {
 
     fn kit(dir: &std::path::Path, name: &str, more: &str) {
         fs::create_dir_all(dir.join(name).join("root/bin")).unwrap();
-        fs::write(dir.join(name).join("kit.toml"), format!("name = \"{name}\"\npath = [\"bin\"]\n{more}"))
-            .unwrap();
+        let arch = if more.contains("arch") { "" } else { "arch = \"x86_64\"\n" };
+        let head = format!("name = \"{name}\"\nversion = \"1\"\nsummary = \"a kit\"\npath = [\"bin\"]");
+        let text = format!("{head}\n{arch}{more}");
+        fs::write(dir.join(name).join("kit.toml"), text).unwrap();
     }
 
     #[test]
     fn named_suiting_and_required() {
         let dir = tempfile::tempdir().unwrap();
         kit(dir.path(), "base", "");
-        kit(dir.path(), "gdb", "requires = [\"base\", \"gdb\"]\ncapabilities = [\"SYS_PTRACE\"]");
+        kit(dir.path(), "gdb", "requires = [\"base\", \"jvm\"]\ncapabilities = [\"SYS_PTRACE\"]");
         kit(dir.path(), "jvm", "requires = [\"gdb\"]\nsuits = [\"java\"]");
         kit(dir.path(), "bad", "requires = [\"gone\"]");
         kit(dir.path(), "alien", "arch = \"vax\"");

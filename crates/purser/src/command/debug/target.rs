@@ -15,6 +15,8 @@ const CANDIDATES_LIMIT: usize = 20;
 pub(super) struct Found {
     pub(super) target: Target,
     pub(super) name: String,
+    /// The container it is in, if it is in one.
+    pub(super) container: Option<Recorded>,
 }
 
 /// What a word asks for.
@@ -31,8 +33,20 @@ enum Wanted {
 pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
     let wanted = parse(word)?;
     if let Wanted::Pid(pid) = wanted {
-        let name = container::identity(pid).map_or_else(|| word.to_owned(), |id| short(&id.id).to_owned());
-        return Ok(Found { target: Target::open(pid)?, name });
+        let target = Target::open(pid)?;
+        let Some(identity) = container::identity(pid) else {
+            return Ok(Found { target, name: word.to_owned(), container: None });
+        };
+        let known = container::recorded(&Sources::default()).into_iter().find(|one| one.id == identity.id);
+        let container = known.unwrap_or_else(|| Recorded {
+            id: identity.id.clone(),
+            runtime: identity.runtime,
+            name: String::new(),
+            image: String::new(),
+            pod: None,
+            pid: Some(pid),
+        });
+        return Ok(Found { target, name: short(&identity.id).to_owned(), container: Some(container) });
     }
     let recorded = container::recorded(&Sources::default());
     let mut fitting = fitting(&recorded, &wanted);
@@ -56,7 +70,7 @@ pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
     let Some(pid) = pid else {
         bail!("{word} does not run; start it first (stopped containers cannot be entered yet)");
     };
-    Ok(Found { target: held(pid, &one.id, word)?, name: one.name.clone() })
+    Ok(Found { target: held(pid, &one.id, word)?, name: one.name.clone(), container: Some(one.clone()) })
 }
 
 /// Held first, looked at again after: a number may have come to mean another process in between.
@@ -190,7 +204,7 @@ mod tests {
     use container::{Pod, Recorded, Runtime};
 
     fn one(id: &str, name: &str, runtime: Runtime, pid: Option<i32>) -> Recorded {
-        Recorded { id: id.into(), runtime, name: name.into(), pod: None, pid }
+        Recorded { id: id.into(), runtime, name: name.into(), image: String::new(), pod: None, pid }
     }
 
     fn host() -> Vec<Recorded> {

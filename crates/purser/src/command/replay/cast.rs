@@ -24,7 +24,9 @@ impl Cast {
 
     /// Writes one piece, and before it what comes before it.
     pub(super) fn show(&mut self, screen: &Screen, out: &mut impl Write) -> io::Result<()> {
-        let size = (screen.columns, screen.rows);
+        // A terminal that never told its size is one of the usual size.
+        let usual = |number: u32, usual: u32| if number == 0 { usual } else { number };
+        let size = (usual(screen.columns, 80), usual(screen.rows, 24));
         self.elapsed_ns = screen.elapsed_ns;
         match self.size {
             None => {

@@ -2,6 +2,7 @@
 //! `purser debug` on real containers: what the command in there gets, what the target notices of it, which is
 //! nothing, and what is left, which is nothing.
 
+mod audit; // sessions in the record, and what the policy forbids
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root
 mod kills; // every process of a session is killed at any point
@@ -57,7 +58,8 @@ pub(crate) fn kits() -> Result<PathBuf> {
     }
     let source = source_dir().join("debug/attach.c");
     run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(bin.join("attach")).arg(&source))?;
-    let text = "name = \"base\"\npath = [\"bin\"]\n[environment]\nKIT_SHARE = \"@/share\"\n";
+    let text = "name = \"base\"\nversion = \"1\"\narch = \"x86_64\"\nsummary = \"busybox\"\npath = [\"bin\"]\n\
+                [environment]\nKIT_SHARE = \"@/share\"\n";
     fs::write(kits.join("base/kit.toml"), text)?;
     Ok(kits)
 }

@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 const END: Duration = Duration::from_secs(10);
 
 /// A terminal with a person at it who reads everything.
-struct Person {
+pub(super) struct Person {
     master: File,
     slave: OwnedFd,
     client: Child,
@@ -30,7 +30,7 @@ struct Person {
 }
 
 impl Person {
-    fn at(mut command: Command) -> Result<Person> {
+    pub(super) fn at(mut command: Command) -> Result<Person> {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
         unlockpt(&master)?;
         let slave =
@@ -43,13 +43,13 @@ impl Person {
         Ok(person)
     }
 
-    fn types(&mut self, text: &str) -> Result<()> {
+    pub(super) fn types(&mut self, text: &str) -> Result<()> {
         self.seen.clear();
         Ok(self.master.write_all(text.as_bytes())?)
     }
 
     /// Reads until it is there.
-    fn sees(&mut self, wanted: &str) -> Result<()> {
+    pub(super) fn sees(&mut self, wanted: &str) -> Result<()> {
         let start = Instant::now();
         let mut buffer = [0; 4096];
         while !self.seen.contains(wanted) {
@@ -74,7 +74,7 @@ impl Person {
         Ok(tcgetattr(self.slave.as_fd())?.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON))
     }
 
-    fn ends(&mut self) -> Result<Option<i32>> {
+    pub(super) fn ends(&mut self) -> Result<Option<i32>> {
         let status = wait_limited(&mut self.client, END)?.context("the client does not end")?;
         Ok(status.code())
     }

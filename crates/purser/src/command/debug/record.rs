@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A session in the record: its start before it begins, what its terminal shows while it lasts, and its end. The
+//! start is told by the client, the rest by the keeper, which stays when the client is gone.
+
+use crate::control::{Action, ControlError, Request, ScreenTold, SessionTold, Text, ask};
+use debug::{Window, Witness};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Bytes of an event; each may take six on the way to the agent, which has a limit for a line.
+const PIECE: usize = 8 << 10;
+/// Pieces that wait for the agent: 1 MiB at most.
+const QUEUE: usize = 128;
+/// How long pieces are gathered for one event.
+const GATHER: Duration = Duration::from_millis(100);
+/// Time between two tries to reach an agent that is being restarted.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of a session waits for the agent to take what is left.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What a client hands to the keeper of its session.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// The store of the agent that records; nothing is told when no agent took the start.
+    pub(super) store: Option<PathBuf>,
+    /// The session, for its end.
+    pub(super) told: SessionTold,
+    /// Whether the terminal is recorded.
+    pub(super) transcript: bool,
+}
+
+/// Tells the agent of a start or a refusal.
+pub(super) fn tell(store: &Path, told: &SessionTold) -> Result<(), ControlError> {
+    ask(store, &Request::Session { told: Box::new(told.clone()) }).map(drop)
+}
+
+/// The keeper's witness, by the note of its client.
+pub(super) fn witness(note: &str) -> Witness {
+    // The client is the same program; what it cannot have written is not recorded.
+    let note: Note = serde_json::from_str(note).unwrap_or_default();
+    let Some(store) = note.store else {
+        return Witness { shown: Box::new(|_, _| {}), ended: Box::new(|_, _| {}) };
+    };
+    let (queue, pieces) = sync_channel(QUEUE);
+    let (flushed, done) = sync_channel(1);
+    let began = Instant::now();
+    let teller = Teller { store, told: note.told, began, pieces };
+    let thread = thread::Builder::new().name("record".to_string());
+    let thread = thread.spawn(move || {
+        teller.run();
+        // Nobody waits for it any more when that takes too long.
+        flushed.send(()).unwrap_or_default();
+    });
+    let mut outlet = Outlet { queue: queue.clone(), began, dropped: 0 };
+    let transcript = note.transcript && thread.is_ok();
+    Witness {
+        shown: Box::new(move |bytes, window| {
+            if transcript {
+                outlet.shown(bytes, window);
+            }
+        }),
+        ended: Box::new(move |code, how| {
+            // A queue that is full stays so until the time is over.
+            let until = Instant::now() + LAST;
+            let mut end = Piece::End { code, how: how.to_string() };
+            while let Err(TrySendError::Full(back)) = queue.try_send(end) {
+                if Instant::now() >= until {
+                    return;
+                }
+                thread::sleep(PAUSE);
+                end = back;
+            }
+            done.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap_or_default();
+        }),
+    }
+}
+
+/// Something to be recorded.
+enum Piece {
+    Shown { bytes: Vec<u8>, window: Window, elapsed_ns: u64, dropped: u64 },
+    End { code: u8, how: String },
+}
+
+/// The keeper's side, which never waits.
+struct Outlet {
+    queue: SyncSender<Piece>,
+    began: Instant,
+    dropped: u64,
+}
+
+impl Outlet {
+    fn shown(&mut self, bytes: &[u8], window: Window) {
+        for part in bytes.chunks(PIECE) {
+            let piece = Piece::Shown {
+                bytes: part.to_vec(),
+                window,
+                elapsed_ns: nanos(self.began.elapsed()),
+                dropped: self.dropped,
+            };
+            match self.queue.try_send(piece) {
+                Ok(()) => self.dropped = 0,
+                Err(_) => self.dropped += part.len() as u64,
+            }
+        }
+    }
+}
+
+/// The thread that talks to the agent.
+struct Teller {
+    store: PathBuf,
+    told: SessionTold,
+    began: Instant,
+    pieces: Receiver<Piece>,
+}
+
+impl Teller {
+    fn run(self) {
+        let mut gathered: Option<ScreenTold> = None;
+        loop {
+            let wait = if gathered.is_some() { GATHER } else { Duration::MAX };
+            match self.pieces.recv_timeout(wait) {
+                Ok(Piece::Shown { bytes, window, elapsed_ns, dropped }) => {
+                    let size = (u32::from(window.columns), u32::from(window.rows));
+                    if let Some(screen) = &mut gathered
+                        && dropped == 0
+                        && (screen.columns, screen.rows) == size
+                        && screen.bytes.0.len() + bytes.len() <= PIECE
+                        && elapsed_ns.saturating_sub(screen.elapsed_ns) < nanos(GATHER)
+                    {
+                        screen.bytes.0.extend(bytes);
+                        continue;
+                    }
+                    self.flush(&mut gathered);
+                    gathered = Some(ScreenTold {
+                        container: self.told.container.clone(),
+                        session: self.told.id.clone(),
+                        elapsed_ns,
+                        bytes: Text(bytes),
+                        columns: size.0,
+                        rows: size.1,
+                        dropped,
+                    });
+                }
+                Ok(Piece::End { code, how }) => {
+                    self.flush(&mut gathered);
+                    return self.end(code, how);
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(&mut gathered),
+                Err(RecvTimeoutError::Disconnected) => return self.flush(&mut gathered),
+            }
+        }
+    }
+
+    fn flush(&self, gathered: &mut Option<ScreenTold>) {
+        if let Some(screen) = gathered.take() {
+            self.insist(&Request::Screen { told: Box::new(screen) });
+        }
+    }
+
+    fn end(&self, code: u8, detail: String) {
+        let duration_ns = nanos(self.began.elapsed());
+        let told = SessionTold { action: Action::End, code, detail, duration_ns, ..self.told.clone() };
+        self.insist(&Request::Session { told: Box::new(told) });
+    }
+
+    /// Asks until somebody answers: an agent that is restarted is back soon. The keeper ends this thread by its own
+    /// end.
+    fn insist(&self, request: &Request) {
+        while let Err(
+            ControlError::NoAgent { .. } | ControlError::TimedOut { .. } | ControlError::Talk { .. },
+        ) = ask(&self.store, request)
+        {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A session in the record: who began it, each command, what the terminal showed, its end; and what the policy
+//! forbids.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::terminal::Person;
+use super::{Container, debug};
+use crate::agent::Agent;
+use crate::lab::{Lab, output, run};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn agent(target: &Container, policy: &str) -> Result<Agent> {
+    Agent::start(&format!("[scope]\nnames = [\"{}\"]\n{policy}", target.name))
+}
+
+/// `purser debug` with the agent's configuration.
+fn session(
+    agent: &Agent,
+    target: &Container,
+    options: &[&str],
+    command: &[&str],
+) -> Result<std::process::Command> {
+    let (config, store) = (agent.config(), agent.store());
+    let place = ["--config", config.to_str().unwrap(), "--store", store.to_str().unwrap()];
+    debug(&target.name, &[&place, options].concat(), command)
+}
+
+fn of_sessions(agent: &Agent, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+    agent.wait_for(&["--kind", "session,tty"], LIMIT, enough)
+}
+
+fn has(documents: &[Value], action: &str) -> bool {
+    documents.iter().any(|document| document["event"]["action"] == action)
+}
+
+#[test]
+fn a_session_is_recorded_with_all_it_ran() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("audit", &[])?;
+    let mut agent = agent(&target, "")?;
+    // With their paths, so that the shell does not run them without an exec.
+    let script = "/dev/.purser/base/bin/id; exec /dev/.purser/base/bin/ls /password=hunter2";
+    let command = ["sh", "-c", script];
+    let ended = output(&mut session(&agent, &target, &["--reason", "case 7"], &command)?)?;
+    ensure!(ended.status.code() == Some(1), "{ended:?}");
+    let told = of_sessions(&agent, |all| has(all, "session_end"))?;
+    let (start, end) = (&told[0], &told[1]);
+    ensure!(start["event"]["action"] == "session_start" && start["user"]["id"].is_string(), "{start}");
+    let of = |document: &Value| document["purser"]["session"].clone();
+    ensure!(of(start)["id"] == of(end)["id"] && of(start)["reason"] == "case 7", "{start} {end}");
+    ensure!(of(start)["target"] == target.name && of(start)["kits"][0] == "base", "{start}");
+    ensure!(of(end)["exit_code"] == 1, "{end}");
+    let id = start["container"]["id"].clone();
+    // What ran in the session is the container's, although it does not count as such for the kernel.
+    let execs = agent.wait_for(&["--kind", "exec"], LIMIT, |all| all.len() >= 3)?;
+    for name in ["sh", "id", "ls"] {
+        let is = |exec: &&Value| exec["process"]["args"][0].as_str().is_some_and(|arg| arg.ends_with(name));
+        let ran = execs.iter().filter(is).any(|exec| exec["container"]["id"] == id);
+        ensure!(ran, "{name} is not recorded as the container's: {execs:?}");
+    }
+    let whole = format!("{told:?}{execs:?}");
+    ensure!(!whole.contains("hunter2"), "a secret reached the record");
+    agent.verify()?;
+    agent.stop()
+}
+
+#[test]
+fn what_a_terminal_showed_can_be_played() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("replay", &[])?;
+    let mut agent = agent(&target, "")?;
+    let mut person = Person::at(session(&agent, &target, &[], &["sh"])?)?;
+    person.sees("# ")?;
+    person.types("echo seen-$((40+2))\n")?;
+    person.sees("seen-42")?;
+    // The agent is away for a moment; what is shown meanwhile comes later.
+    agent.kill9()?;
+    person.types("echo later-$((40+3))\n")?;
+    person.sees("later-43")?;
+    agent.start_again()?;
+    // What is typed while the terminal does not show it is nowhere.
+    person.types("stty -echo; echo now\n")?;
+    person.sees("now")?;
+    person.types("echo unseen >/dev/null; stty echo; exit 5\n")?;
+    ensure!(person.ends()? == Some(5), "another exit code");
+    let told = of_sessions(&agent, |all| has(all, "session_end"))?;
+    let id = told[0]["purser"]["session"]["id"].as_str().unwrap_or_default().to_string();
+    let played = run(agent.command("replay").args([&id[..4], "--speed", "1000"]))?;
+    for shown in ["echo seen-$((40+2))", "seen-42", "later-43"] {
+        ensure!(played.contains(shown), "{shown} is missing: {played:?}");
+    }
+    ensure!(!played.contains("unseen"), "what was not shown is recorded: {played:?}");
+    let cast = run(agent.command("replay").args([&id, "--asciicast"]))?;
+    let mut lines = cast.lines().map(serde_json::from_str::<Value>);
+    let head = lines.next().unwrap()?;
+    ensure!(head["version"] == 2 && head["width"] == 80 && head["height"] == 24, "{head}");
+    let text: String = lines.filter_map(|line| Some(line.ok()?[2].as_str()?.to_string())).collect();
+    ensure!(text == played, "the cast shows something else:\n{text:?}\n{played:?}");
+    let list = run(&mut agent.command("replay"))?;
+    ensure!(list.contains(&id) && list.contains("exit 5"), "{list}");
+    agent.stop()
+}
+
+const POLICY: &str = r#"
+[debug]
+require_record = true
+[[debug.allow]]
+name = "all"
+targets = ["purser-test-debug-*"]
+kits = ["base"]
+capabilities = []
+require_reason = true
+max_time = "1s"
+"#;
+
+#[test]
+fn what_is_not_allowed_is_refused_and_recorded() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("policy", &[])?;
+    let mut agent = agent(&target, POLICY)?;
+    let reason = ["--reason", "case 8"];
+    for (options, why) in [
+        (&[][..], "not without --reason"),
+        (&["--reason", "x", "--privileged"], "not with --privileged"),
+        (&["--reason", "x", "--cap-add", "SYS_PTRACE"], "not with capability SYS_PTRACE"),
+    ] {
+        let refused = output(&mut session(&agent, &target, options, &["true"])?)?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(125) && said.contains(why), "{said}");
+    }
+    let told = of_sessions(&agent, |all| all.len() == 3)?;
+    ensure!(told.iter().all(|one| one["event"]["action"] == "session_refused"), "{told:?}");
+    let begun = Instant::now();
+    let limited = output(&mut session(&agent, &target, &reason, &["sleep", "100"])?)?;
+    ensure!(limited.status.code() == Some(137) && begun.elapsed() < LIMIT, "{limited:?}");
+    let told = of_sessions(&agent, |all| has(all, "session_end"))?;
+    let detail = &told.last().unwrap()["purser"]["session"]["detail"];
+    ensure!(detail == "its time was over", "{detail}");
+    // Nobody records any more.
+    let (config, store) = (agent.config(), agent.store());
+    agent.stop()?;
+    let place = ["--config", config.to_str().unwrap(), "--store", store.to_str().unwrap()];
+    let refused = output(&mut debug(&target.name, &[&place[..], &reason].concat(), &["true"])?)?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(125) && said.contains("no session without a record"), "{said}");
+    Ok(())
+}
