@@ -39,7 +39,7 @@ pub use rights::{Capabilities, UnknownCapability};
 pub use sessions::{DIRECTORY, Session, attach, collect, end, list};
 pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
 pub use target::{Facts, Target};
-pub use witness::Witness;
+pub use witness::{Ended, Shown, Witness};
 
 /// The size of the terminal on standard output; `None` when it is none.
 pub fn window() -> Option<Window> {

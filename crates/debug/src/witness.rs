@@ -4,13 +4,18 @@
 use crate::spec::Window;
 use std::fmt;
 
+/// Takes what the terminal showed, and its size.
+pub type Shown = Box<dyn FnMut(&[u8], Window)>;
+/// Takes the exit code, and how the session ended if not by its program.
+pub type Ended = Box<dyn FnOnce(u8, &str)>;
+
 /// Both are called by the keeper's only thread, which must not wait for anybody: a session goes on whether it can
 /// be recorded or not.
 pub struct Witness {
-    /// What the terminal showed, and its size.
-    pub shown: Box<dyn FnMut(&[u8], Window)>,
-    /// The exit code, and how the session ended if not by its program.
-    pub ended: Box<dyn FnOnce(u8, &str)>,
+    /// Called for each piece of output.
+    pub shown: Shown,
+    /// Called once.
+    pub ended: Ended,
 }
 
 impl fmt::Debug for Witness {

@@ -57,6 +57,36 @@ fn event(body: Body) -> Event {
     }
 }
 
+fn session() -> Session {
+    Session {
+        action: SessionAction::End,
+        id: "5e55ab1e".to_string(),
+        uid: 1000,
+        user: "ann".to_string(),
+        from: "pts/3 ssh 192.0.2.7".to_string(),
+        target: "web".to_string(),
+        kits: vec!["gdb@sha256:0f1e".to_string(), "base".to_string()],
+        capabilities: 0x80000,
+        command: vec![b"gdb".to_vec(), b"-p".to_vec(), b"1".to_vec()],
+        reason: "case 7".to_string(),
+        detail: "the program ended".to_string(),
+        code: 137,
+        duration_ns: 61_000_000_000,
+    }
+}
+
+fn screen() -> Screen {
+    Screen {
+        session: "5e55ab1e".to_string(),
+        elapsed_ns: 1_500_000_000,
+        bytes: b"# ls\r\n\x1b[1mbin\xff\x1b[0m".to_vec(),
+        columns: 120,
+        rows: 40,
+        dropped: 4096,
+        redacted: 1,
+    }
+}
+
 /// One event of every kind, every field of it set.
 fn every_kind() -> Vec<(&'static str, Event)> {
     let failed = ExecFailed {
@@ -103,30 +133,6 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         written_ns: 1_769_842_799_987_654_321,
         redacted: 2,
     };
-    let session = Session {
-        action: SessionAction::End,
-        id: "5e55ab1e".to_string(),
-        uid: 1000,
-        user: "ann".to_string(),
-        from: "pts/3 ssh 192.0.2.7".to_string(),
-        target: "web".to_string(),
-        kits: vec!["gdb@sha256:0f1e".to_string(), "base".to_string()],
-        capabilities: 0x80000,
-        command: vec![b"gdb".to_vec(), b"-p".to_vec(), b"1".to_vec()],
-        reason: "case 7".to_string(),
-        detail: "the program ended".to_string(),
-        code: 137,
-        duration_ns: 61_000_000_000,
-    };
-    let screen = Screen {
-        session: "5e55ab1e".to_string(),
-        elapsed_ns: 1_500_000_000,
-        bytes: b"# ls\r\n\x1b[1mbin\xff\x1b[0m".to_vec(),
-        columns: 120,
-        rows: 40,
-        dropped: 4096,
-        redacted: 1,
-    };
     let host = Event { container: String::new(), ..event(Body::Agent(agent)) };
     vec![
         ("exec", event(Body::Exec(Box::new(exec())))),
@@ -136,8 +142,8 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         ("gap", Event { container: "web.1".to_string(), ..event(Body::Gap(gap)) }),
         ("agent_start", host),
         ("line", event(Body::Line(Box::new(line)))),
-        ("session_end", event(Body::Session(Box::new(session)))),
-        ("tty", event(Body::Tty(Box::new(screen)))),
+        ("session_end", event(Body::Session(Box::new(session())))),
+        ("tty", event(Body::Tty(Box::new(screen())))),
     ]
 }
 

@@ -5,7 +5,7 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 12] = [
+const KNOWS: [(&str, &[&str]); 13] = [
     ("container", &[]),
     ("debug", &["sys"]),
     ("event", &[]),

@@ -165,6 +165,7 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("a session needs root: run it with sudo");
     }
+    mind_sudo(&session)?;
     let config = session.place.load()?.0;
     let found = target::resolve(&session.target)?;
     let target = &found.target;
@@ -184,6 +185,25 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
             say(&format!("purser: session {} goes on; come back with: purser debug attach {0}", spec.id));
             Ok(Exit::Success)
         }
+    }
+}
+
+/// Whoever comes by `sudo` may choose neither the policy nor what is behind the name of a kit: a rule for this one
+/// command would be none.
+fn mind_sudo(session: &Session) -> Result<(), Usage> {
+    let is_root = |uid: std::ffi::OsString| uid == "0";
+    if std::env::var_os("SUDO_UID").is_none_or(is_root) {
+        return Ok(());
+    }
+    let own = [
+        ("--config", session.place.config.is_some()),
+        ("--store", session.place.store.is_some()),
+        ("--kits", session.kits.is_some()),
+        ("--kit with a directory", session.kit.iter().any(|kit| kit.contains('/'))),
+    ];
+    match own.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(Usage(format!("{option} is not for who comes by sudo; root may use it"))),
+        None => Ok(()),
     }
 }
 

@@ -25,9 +25,8 @@ fn session(
     options: &[&str],
     command: &[&str],
 ) -> Result<std::process::Command> {
-    let (config, store) = (agent.config(), agent.store());
-    let place = ["--config", config.to_str().unwrap(), "--store", store.to_str().unwrap()];
-    debug(&target.name, &[&place, options].concat(), command)
+    let (config, store) = (agent.config().display().to_string(), agent.store().display().to_string());
+    debug(&target.name, &[&["--config", &config, "--store", &store], options].concat(), command)
 }
 
 fn of_sessions(agent: &Agent, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
@@ -133,6 +132,11 @@ fn what_is_not_allowed_is_refused_and_recorded() -> Result<()> {
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         ensure!(refused.status.code() == Some(125) && said.contains(why), "{said}");
     }
+    // By sudo the policy cannot be chosen, nor what a kit is.
+    let mut by_sudo = session(&agent, &target, &reason, &["true"])?;
+    let refused = output(by_sudo.env("SUDO_UID", "1000"))?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(2) && said.contains("not for who comes by sudo"), "{said}");
     let told = of_sessions(&agent, |all| all.len() == 3)?;
     ensure!(told.iter().all(|one| one["event"]["action"] == "session_refused"), "{told:?}");
     let begun = Instant::now();
@@ -142,10 +146,9 @@ fn what_is_not_allowed_is_refused_and_recorded() -> Result<()> {
     let detail = &told.last().unwrap()["purser"]["session"]["detail"];
     ensure!(detail == "its time was over", "{detail}");
     // Nobody records any more.
-    let (config, store) = (agent.config(), agent.store());
+    let mut unrecorded = session(&agent, &target, &reason, &["true"])?;
     agent.stop()?;
-    let place = ["--config", config.to_str().unwrap(), "--store", store.to_str().unwrap()];
-    let refused = output(&mut debug(&target.name, &[&place[..], &reason].concat(), &["true"])?)?;
+    let refused = output(&mut unrecorded)?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(refused.status.code() == Some(125) && said.contains("no session without a record"), "{said}");
     Ok(())
