@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How long it takes until a program runs in a container, from the start of the client to the program's own
+//! clock: by `purser debug`, by nsenter, by `docker exec`, and by the calls that docker-debug makes. In turn, so that
+//! a busy moment is everybody's. Also the memory of a client.
+//!
+//! Needs root, Docker, gcc and busybox-static. Makes a container of its own and removes it.
+//!
+//!   cargo bench -p purser --bench debug -- [--runs N]
+
+#![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
+
+mod helper;
+mod lab;
+
+use anyhow::{Context, Result, ensure};
+use lab::Lab;
+use names as _;
+use rustix::time::{ClockId, clock_gettime};
+use std::process::{Command, Stdio};
+
+const RUNS: usize = 200;
+/// docker-debug's way takes a container each time.
+const HELPER_RUNS: usize = 20;
+
+fn main() -> Result<()> {
+    let runs = runs()?;
+    ensure!(rustix::process::geteuid().is_root(), "sessions need root: run it with sudo");
+    let lab = Lab::make()?;
+    let mut ways: [Way; 4] = [
+        Way::new("purser debug", runs, |lab| lab.session()),
+        Way::new("nsenter", runs, |lab| lab.nsenter()),
+        Way::new("docker exec", runs, |lab| lab.docker_exec()),
+        Way::new("calls of docker-debug", HELPER_RUNS.min(runs), helper::clock),
+    ];
+    println!("load average {}", load_average()?);
+    for run in 0..runs {
+        for way in ways.iter_mut().filter(|way| run < way.runs) {
+            way.took.push(way_took(&lab, way.run).with_context(|| way.name.to_owned())?);
+        }
+    }
+    println!("load average {}", load_average()?);
+    println!(
+        "{:<24} {:>6} {:>9} {:>9} {:>9} {:>9}",
+        "until a program runs", "runs", "min ms", "p50 ms", "p99 ms", "max ms"
+    );
+    for way in &mut ways {
+        way.took.sort_unstable();
+        let at = |share: f64| way.took[((way.took.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+        let [min, half, most, max] = [0.0, 0.5, 0.99, 1.0].map(at);
+        println!("{:<24} {:>6} {min:>9.1} {half:>9.1} {most:>9.1} {max:>9.1}", way.name, way.took.len());
+    }
+    println!("memory of a client: {:.1} MB", lab.client_memory()? as f64 / 1e6);
+    let changes = lab.changes()?;
+    ensure!(changes.is_empty(), "the container was changed:\n{changes}");
+    println!("docker diff: nothing");
+    Ok(())
+}
+
+/// One way into the container, and what it took each time, in nanoseconds.
+struct Way {
+    name: &'static str,
+    runs: usize,
+    run: fn(&Lab) -> Result<u64>,
+    took: Vec<u64>,
+}
+
+impl Way {
+    fn new(name: &'static str, runs: usize, run: fn(&Lab) -> Result<u64>) -> Way {
+        Way { name, runs, run, took: Vec::new() }
+    }
+}
+
+/// From now to the clock that `run` gives.
+fn way_took(lab: &Lab, run: fn(&Lab) -> Result<u64>) -> Result<u64> {
+    let begun = monotonic_ns();
+    Ok(run(lab)?.saturating_sub(begun))
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// What a command prints, which must be a clock.
+fn clock_of(command: &mut Command) -> Result<u64> {
+    let output = command.stdin(Stdio::null()).output().context("starting it")?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().parse().context("no clock was printed")
+}
+
+fn load_average() -> Result<String> {
+    let load = std::fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
+    Ok(load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
+/// Cargo adds `--bench`; everything else must be known.
+fn runs() -> Result<usize> {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    match (args.next().as_deref(), args.next(), args.next()) {
+        (None, ..) => Ok(RUNS),
+        (Some("--runs"), Some(number), None) => {
+            let runs = number.parse().context("--runs takes a number")?;
+            ensure!(runs > 0, "--runs takes a number from 1");
+            Ok(runs)
+        }
+        (other, ..) => anyhow::bail!("unknown argument {other:?}; there is --runs N"),
+    }
+}
