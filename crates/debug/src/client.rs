@@ -118,13 +118,13 @@ fn specification(spec: &Spec) -> Result<File, DebugError> {
 }
 
 /// Signals as flags, and a socket on which a byte comes with each.
-struct Signals {
+pub(crate) struct Signals {
     flags: Vec<(i32, Arc<AtomicBool>)>,
-    wake: UnixStream,
+    pub(crate) wake: UnixStream,
 }
 
 impl Signals {
-    fn catch(numbers: &[i32]) -> io::Result<Signals> {
+    pub(crate) fn catch(numbers: &[i32]) -> io::Result<Signals> {
         let (wake, told) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let mut flags = Vec::new();
@@ -138,7 +138,7 @@ impl Signals {
         Ok(Signals { flags, wake })
     }
 
-    fn take(&self) -> Vec<i32> {
+    pub(crate) fn take(&self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while matches!(io::Read::read(&mut (&self.wake), &mut bytes), Ok(1..)) {}
         let set = self.flags.iter().filter(|(_, flag)| flag.swap(false, Ordering::AcqRel));

@@ -36,11 +36,16 @@ const LAST_WORDS_LIMIT: usize = 4 << 20;
 /// once the session is about to begin; it may start threads.
 pub fn keep(witness: impl FnOnce(&str) -> Witness) -> u8 {
     match begin::begin() {
-        Some(keeper) => {
+        Ok(keeper) => {
             let witness = witness(&keeper.spec.note);
             keeper.run(witness)
         }
-        None => 1,
+        Err(failed) => {
+            if let Some((note, failure)) = failed {
+                (witness(&note).ended)(failure.code, &failure.text);
+            }
+            1
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod client;
 mod devices;
 mod error;
 mod exe;
+mod forward;
 mod group;
 mod keeper;
 mod keys;
@@ -33,6 +34,7 @@ mod witness;
 
 pub use client::{Outcome, start};
 pub use error::DebugError;
+pub use forward::{Forward, NoForward, forward, stay};
 pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
 pub use rights::{Capabilities, UnknownCapability};

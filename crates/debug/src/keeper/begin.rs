@@ -26,20 +26,20 @@ use sys::process::{Forked, fork};
 /// The longest specification.
 pub(crate) const SPEC_LIMIT: usize = 4 << 20;
 
-/// A keeper with a warden; `None` when there is nothing to keep, which the client has been told.
-pub(super) fn begin() -> Option<Keeper> {
-    let link = own_world().ok()?;
-    let message = link.receive().ok()??;
-    let begun = match take_over(message) {
-        Ok((spec, held)) => with_warden(spec, held, link),
-        Err(failure) => Err((link, failure)),
+/// A keeper with a warden. Without one there is nothing to keep: the client has been told, and the caller's note
+/// and the failure are given back as far as there are any.
+pub(super) fn begin() -> Result<Keeper, Option<(String, Failure)>> {
+    let link = own_world().map_err(|_| None)?;
+    let message = link.receive().ok().flatten().ok_or(None)?;
+    let (note, begun) = match take_over(message) {
+        Ok((spec, held)) => (Some(spec.note.clone()), with_warden(spec, held, link)),
+        Err(failure) => (None, Err((link, failure))),
     };
-    begun
-        .map_err(|(link, failure)| {
-            let payload = serde_json::to_vec(&failure).unwrap_or_default();
-            link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
-        })
-        .ok()
+    begun.map_err(|(link, failure)| {
+        let payload = serde_json::to_vec(&failure).unwrap_or_default();
+        link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
+        note.map(|note| (note, failure))
+    })
 }
 
 /// Leaves the client's session and groups, and lets nobody look in. Standard input becomes what it should be.

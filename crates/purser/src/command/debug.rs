@@ -15,13 +15,13 @@ use crate::control::{Action as Told, SessionTold, Text};
 use crate::exit::Exit;
 use crate::policy::{self, Granted, Wanted};
 use anyhow::Context;
-use debug::{Capabilities, DebugError, DetachKeys, Limits, Outcome, Spec, Target, Way, Window};
+use debug::{Capabilities, DebugError, DetachKeys, Forward, Limits, Outcome, Spec, Target, Way, Window};
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The hidden command that keeps a session.
 const KEEPER: &str = "debug-keeper";
@@ -83,6 +83,10 @@ struct Session {
     /// All capabilities, device nodes, and set-user-ID programs.
     #[arg(short, long)]
     privileged: bool,
+    /// A port of this host that leads to one of the target; may be repeated. Without a command nothing is run there,
+    /// and the ports are open until Ctrl-C.
+    #[arg(short = 'L', long = "forward", value_name = "[[ADDRESS:]PORT:]PORT")]
+    forward: Vec<Forward>,
     /// The keys that leave the session running.
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
@@ -124,6 +128,7 @@ Examples:
   purser debug web --kit gdb -- gdb -p 1          a debugger on its first process
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
+  purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
   purser debug web --reason 'ticket 4711'         the record says why
   purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
 
@@ -173,6 +178,12 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     let kits = kits::chosen(shelf, &session.kit, target.command())?;
     let mut spec = specification(&session, &found, &kits)?;
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
+    debug::forward(target, &session.forward).inspect_err(|error| {
+        tell_end(&note, error.code(), &error.to_string(), 0);
+    })?;
+    if !session.forward.is_empty() && session.command.is_empty() && !session.tty {
+        return only_forward(&session, target, &note);
+    }
     spec.note = serde_json::to_string(&note).context("writing a note down")?;
     tell(&spec, target, &kits, &session.target);
     if kits.is_empty() && spec.terminal.is_some() && output::is_watched() {
@@ -185,6 +196,37 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
             say(&format!("purser: session {} goes on; come back with: purser debug attach {0}", spec.id));
             Ok(Exit::Success)
         }
+    }
+}
+
+/// How the record calls them.
+fn forwards(forwards: &[Forward]) -> String {
+    let all: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+    if all.is_empty() { String::new() } else { format!("forwards {}", all.join(", ")) }
+}
+
+/// Ports are open, and nothing else is done, until a signal or the target's end.
+fn only_forward(session: &Session, target: &Target, note: &record::Note) -> anyhow::Result<Exit> {
+    let begun = Instant::now();
+    for forward in &session.forward {
+        say(&format!(
+            "purser: {} of this host leads to port {} of {}",
+            forward.here, forward.there, session.target
+        ));
+    }
+    let code = debug::stay(target)?;
+    let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    tell_end(note, code, &note.told.detail, duration_ns);
+    Ok(Exit::Command(code))
+}
+
+/// For a session that has no keeper to tell it.
+fn tell_end(note: &record::Note, code: u8, detail: &str, duration_ns: u64) {
+    let Some(store) = &note.store else { return };
+    let detail = detail.to_owned();
+    let end = SessionTold { action: Told::End, code, detail, duration_ns, ..note.told.clone() };
+    if let Err(error) = record::tell(store, &end) {
+        say(&format!("purser: the end is not recorded: {error}"));
     }
 }
 
@@ -244,6 +286,7 @@ fn allowed(
         capabilities: spec.capabilities.bits(),
         command: session.command.iter().map(|word| Text(word.as_bytes().to_vec())).collect(),
         reason: session.reason.clone(),
+        detail: forwards(&session.forward),
         ..SessionTold::default()
     };
     let store = config.agent.store.as_path();

@@ -162,6 +162,7 @@ impl Teller {
 
     fn end(&self, code: u8, detail: String) {
         let duration_ns = nanos(self.began.elapsed());
+        let detail = if detail.is_empty() { self.told.detail.clone() } else { detail };
         let told = SessionTold { action: Action::End, code, detail, duration_ns, ..self.told.clone() };
         self.insist(&Request::Session { told: Box::new(told) });
     }

@@ -2,18 +2,23 @@
 //! What a session leaves in its target and on the host, and what it counts for the target: nothing.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{Container, debug, marks, nothing_is_left, printed, wait_until};
-use crate::lab::{Lab, temporary};
+use crate::lab::{IMAGE, Lab, output, signal, temporary, wait_limited};
 
 /// The kernel counts in batches for each CPU.
 const NOISE: i64 = 512 << 10;
+/// Time for a client to end.
+const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn memory_counts_for_the_session_alone() -> Result<()> {
@@ -118,4 +123,44 @@ fn nobody_writes_to_this_program() -> Result<()> {
     ensure!(&held == b"held\n" && !tried.status.success(), "it could be written: {said}");
     ensure!(said.contains("Read-only file system"), "{said}");
     Ok(())
+}
+
+#[test]
+fn ports_of_the_target_are_ports_of_the_host() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let (target, before) = (
+        Container::start("forward", &[], IMAGE, &["busybox", "nc", "-lk", "-p", "7777", "-e", "cat"])?,
+        marks(),
+    );
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let word = format!("{port}:7777");
+    let mut client = debug(&target.name, &["-L", &word], &[])?.spawn()?;
+    let mut echoed = Err(anyhow::anyhow!("nobody answers"));
+    wait_until("the port answers", || {
+        echoed = echo(port);
+        Ok(echoed.as_ref().is_ok_and(|text| text == "through and back"))
+    })?;
+    // The target has no network but its loopback device, and no process more.
+    ensure!(target.processes()?.len() <= 2, "something runs in the target");
+    signal(client.id(), "INT")?;
+    let ended = wait_limited(&mut client, LIMIT)?.context("the client does not end")?;
+    ensure!(ended.code() == Some(130), "{ended}");
+    ensure!(echo(port).is_err(), "the port is still open");
+    // A port that somebody has is told.
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let word = format!("{}:7777", taken.local_addr()?.port());
+    let refused = output(&mut debug(&target.name, &["-L", &word], &[])?)?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(125) && said.contains("listening on 127.0.0.1:"), "{said}");
+    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    nothing_is_left(&before)
+}
+
+fn echo(port: u16) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(b"through and back")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
