@@ -20,7 +20,8 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
-/// CRI, bpftool to look at what is in the kernel, and Go, Maven, Java and pip for the receivers of sinks.
+/// CRI, bpftool to look at what is in the kernel, musl for programs to debug, and Go, Maven, Java and pip for the
+/// receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
@@ -30,6 +31,7 @@ pub(crate) const TESTS: &[&str] = &[
     "libbpf-tools",
     "lxc",
     "maven",
+    "musl-tools",
     "openjdk-17-jdk-headless",
     "openssl",
     "podman",

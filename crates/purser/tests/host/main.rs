@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of the finished program on the real kernel with real containers. They know only the command
 //! line and the documents, never the crates inside, so that they hold whatever is rebuilt beneath.
-//! Needs root, gcc, Docker, runc, containerd, podman, LXC, systemd-nspawn, busybox-static, execsnoop, curl
-//! and bpftool. One test at a time.
+//! Needs root, gcc, g++, musl-gcc, Go, rustc, debootstrap, Docker, runc, containerd, podman, LXC, systemd-nspawn,
+//! busybox-static, execsnoop, curl and bpftool. One test at a time.
 
 mod agent; // the agent under test: started, killed, started again, stopped
 mod bad_input; // wrong users, configs, disks and arguments get a clear answer
@@ -15,6 +15,7 @@ mod disk; // small disks and how to fill them
 mod exec_modes; // every way to start or fail to start a program is seen
 mod faults; // each write, sync, rename and send fails or is the last thing an agent does
 mod files; // lines of log files: nothing lost, nothing twice
+mod gdb; // the debugger of the kit on targets of every sort
 mod group; // cgroups of our own
 mod hostile; // root in a container looks for a sink's password, and does not find it
 mod kafka; // events to a real Kafka, through kills, and read back
