@@ -129,7 +129,7 @@ fn nobody_writes_to_this_program() -> Result<()> {
 fn ports_of_the_target_are_ports_of_the_host() -> Result<()> {
     let _lab = Lab::enter()?;
     let (target, before) = (
-        Container::start("forward", &[], IMAGE, &["busybox", "nc", "-lk", "-p", "7777", "-e", "cat"])?,
+        Container::start("forward", &[], IMAGE, &["busybox", "nc", "-ll", "-p", "7777", "-e", "cat"])?,
         marks(),
     );
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
