@@ -87,21 +87,29 @@ pub(crate) fn measure(count: u64) {
     let node = Node::start();
     // Its code is compiled while it works: the first of these is for that.
     plain(&node, &store, count, "logs-purser.exec-first", 2);
+    // As configured, and with batches as large as those of the plain load.
+    let large = Limits { events: 16_384, bytes: 4 << 20 };
     for round in 1..=ROUNDS {
         println!("round {round} of {ROUNDS}, load average {}", load_average());
         let stream = |what: &str| format!("logs-purser.exec-{what}-{round}");
-        ours(&node, &store, count, &stream("ours"));
+        ours(&node, &store, count, &stream("ours"), Limits::default());
+        ours(&node, &store, count, &stream("large"), large);
         plain(&node, &store, count, &stream("plain1"), 1);
         plain(&node, &store, count, &stream("plain2"), 2);
     }
 }
 
-fn ours(node: &Node, store: &Path, count: u64, stream: &str) {
+fn ours(node: &Node, store: &Path, count: u64, stream: &str, limits: Limits) {
     let target = Target::Elastic(Box::new(node.set_up(stream)));
-    let (mut line, status) = way::line(store, stream, &target, count, Limits::default());
+    let (mut line, status) = way::line(store, stream, &target, count, limits);
     let server = cpu_secs_of(node.process.0.id());
     let took = Took::by(|| way::finish(&mut line, &status, count));
-    tell("purser to _bulk, gzip", count, took, &of_server(node, server, count));
+    tell(
+        &format!("purser to _bulk, gzip, {} KiB at once", limits.bytes >> 10),
+        count,
+        took,
+        &of_server(node, server, count),
+    );
 }
 
 fn of_server(node: &Node, before: f64, count: u64) -> String {
