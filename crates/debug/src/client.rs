@@ -5,6 +5,7 @@
 use crate::error::host;
 use crate::keys::{DetachKeys, Watch};
 use crate::link::{Kind, Link, Message, PAYLOAD_LIMIT, Received};
+use crate::relay::Relays;
 use crate::spec::{Failure, Spec};
 use crate::target::Target;
 use crate::terminal::{self, Saved};
@@ -72,7 +73,14 @@ pub fn start(
 ) -> Result<Outcome, DebugError> {
     let (link, mut keeper) = start_keeper(arguments)?;
     let text = specification(spec)?;
-    let (input, output, errors) = (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
+    // With a terminal the keeper has this one to put it back, and the program gets one of the target's.
+    let relays = match spec.terminal {
+        Some(_) => None,
+        None => Some(Relays::start().map_err(host("making pipes"))?),
+    };
+    let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let streams = relays.as_ref().map_or(own, |relays| relays.streams.each_ref().map(AsFd::as_fd));
+    let [input, output, errors] = streams;
     let descriptors = [text.as_fd(), target.fd.as_fd(), input, output, errors];
     link.send(Kind::Start, b"", &descriptors).map_err(host("handing the session over to its keeper"))?;
     let keys = spec.terminal.is_some().then_some(keys);
@@ -85,6 +93,7 @@ pub fn start(
     }
     drop(link);
     keeper.wait().map_err(host("waiting for the session's keeper"))?;
+    relays.into_iter().for_each(Relays::finish);
     if matches!(outcome, Err(Sentence::KeeperGone)) {
         collect(&spec.directory);
     }

@@ -6,7 +6,7 @@ use crate::DebugError;
 use crate::client::Signals;
 use crate::error::host;
 use crate::target::Target;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Signals that end it.
 const ENDING: [i32; 3] = [1, 2, 15];
@@ -98,20 +98,27 @@ pub fn forward(target: &Target, forwards: &[Forward]) -> Result<(), DebugError> 
     Ok(())
 }
 
-/// Waits for a signal that ends this process, and gives 128 and its number, or for the target's end: 0.
+/// Waits for a signal that ends this process, and gives 128 and its number, or for the target's end: 0. After
+/// `limit` it gives 137.
 ///
 /// # Errors
 /// When signals cannot be waited for.
-pub fn stay(target: &Target) -> Result<u8, DebugError> {
+pub fn stay(target: &Target, limit: Option<Duration>) -> Result<u8, DebugError> {
+    let end = limit.and_then(|limit| Instant::now().checked_add(limit));
     let signals = Signals::catch(&ENDING).map_err(host("waiting for signals"))?;
     loop {
         let mut polled = [
             PollFd::from_borrowed_fd(target.fd.as_fd(), PollFlags::IN),
             PollFd::new(&signals.wake, PollFlags::IN),
         ];
-        match poll(&mut polled, None) {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.map(|left| Timespec::try_from(left).unwrap_or_default());
+        match poll(&mut polled, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(host("waiting for signals")(error.into())),
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Ok(137);
         }
         if let Some(number) = signals.take().into_iter().next() {
             return Ok(128_u8.saturating_add(u8::try_from(number).unwrap_or(0)));

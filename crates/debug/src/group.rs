@@ -49,7 +49,7 @@ pub(crate) struct Entrance {
     /// The directory of the v2 cgroup, to be born in.
     pub(crate) unified: Option<OwnedFd>,
     /// Files of v1 that a process writes itself into.
-    tasks: Vec<File>,
+    pub(crate) tasks: Vec<File>,
     /// Lists of who is inside, each good for one look on v1 and for any number on v2.
     pub(crate) members: Members,
 }

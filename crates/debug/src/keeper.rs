@@ -53,6 +53,8 @@ pub fn keep(witness: impl FnOnce(&str) -> Witness) -> u8 {
 struct Keeper {
     spec: Spec,
     group: Group,
+    /// Locks that keep the kits where they are.
+    _kits: Vec<OwnedFd>,
     door: Door,
     target: OwnedFd,
     /// The warden's number until it has been waited for.

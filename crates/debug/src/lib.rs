@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A session with a toolbox inside a running container, and nothing left behind.
 //!
-//! Four processes take part. The *client* is the command somebody typed. It starts the *keeper*, which stays
+//! Five processes take part. The *client* is the command somebody typed. It starts the *keeper*, which stays
 //! on the host, holds the terminal and the session's cgroup, and ends the session when the client is gone.
-//! The keeper's child, the *warden*, joins the target's namespaces, builds a root of the session's own in a
-//! private copy of the target's mounts, and takes in every process that loses its parent there. Its child
-//! becomes the *program*.
+//! The keeper's child, the *maker*, joins the target's namespaces and builds a root of the session's own in a
+//! private copy of the target's mounts. Its child, the *warden*, is in the target's pid namespace and takes in
+//! every process that loses its parent there. The warden's child becomes the *program*.
 //!
 //! Whoever of them is killed, the others see a closed socket and clean up; what is left when several are, the
 //! next client collects ([`collect`]). Knows no runtime and no kit file: the caller says which process is the
@@ -21,6 +21,7 @@ mod keeper;
 mod keys;
 mod link;
 mod program;
+mod relay;
 mod rights;
 mod root;
 mod sessions;

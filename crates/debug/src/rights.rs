@@ -131,6 +131,28 @@ pub(crate) fn limit(wanted: Capabilities, is_root: bool, may_gain: bool) -> io::
     Ok(())
 }
 
+/// From now on this process and its children have nothing beyond `wanted` and what it takes to become a session's
+/// program, and to end one.
+pub(crate) fn confine(wanted: Capabilities) -> io::Result<()> {
+    let kept = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP | CapabilitySet::KILL;
+    let kept = kept | wanted.set();
+    for number in 0..=HIGHEST {
+        let one = Capabilities(1 << number);
+        if kept.contains(one.set()) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(one.set()) {
+            // This kernel knows no more.
+            Err(rustix::io::Errno::INVAL) => break,
+            result => result?,
+        }
+    }
+    let held = rustix::thread::capabilities(None)?;
+    let kept = kept & held.permitted;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
+}
+
 /// This process keeps the right to send signals and no other.
 pub(crate) fn only_signals() -> io::Result<()> {
     let held = rustix::thread::capabilities(None)?;

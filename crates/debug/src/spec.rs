@@ -58,6 +58,8 @@ pub struct Kit {
     pub name: String,
     /// What is mounted.
     pub root: PathBuf,
+    /// A directory that has a shared lock as long as the session lasts, so that nobody removes the kit meanwhile.
+    pub hold: Option<PathBuf>,
     /// Directories with programs, below the kit's prefix.
     pub path: Vec<String>,
     /// Variables for the session's programs; `@` in a value is the kit's prefix.

@@ -3,8 +3,10 @@
 //! takes in whoever loses a parent, and at the end leaves nobody behind. What it ends it also reaps, so that
 //! no zombie falls to the target's first process.
 //!
-//! A root in the target can see it and may trace it when it may trace everything. It holds nothing that is
-//! worth that: no directory of the host, no right but to send signals.
+//! It is born in the target's pid namespace when all of that is done but for the program: a root in the target can
+//! see it, and may trace it when it may trace everything. So nobody is ever seen there who holds anything that is
+//! worth that: no directory of the host, no right that the session's program does not have, but those to become
+//! its user and to send signals. A parent outside of the namespace makes everything ready and then only waits.
 
 use crate::group::{Entrance, Members};
 use crate::link::{Kind, Link, Received};
@@ -15,6 +17,7 @@ use crate::{rights, terminal, traced, users};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Gid, Pid, Signal, Uid, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
+    waitpid,
 };
 use rustix::thread::{
     ThreadNameSpaceType, move_into_thread_name_spaces, set_name, set_thread_res_gid, set_thread_res_uid,
@@ -46,13 +49,34 @@ pub(crate) struct Luggage {
 /// Does everything; the process ends with it.
 pub(crate) fn run(spec: &Spec, luggage: Luggage) -> ! {
     let Luggage { link, target, root, parts, entrance, streams } = luggage;
-    let outcome = set_up(spec, &link, (target, root, parts), &entrance, streams)
-        .and_then(|streams| Warden::start(spec, entrance.members, streams));
-    match outcome {
-        Ok(mut warden) => warden.watch(&link),
+    let ready = set_up(spec, &link, (target, root, parts), &entrance, streams);
+    // The files by which a process enters a cgroup are the host's.
+    let Entrance { members, unified, tasks } = entrance;
+    drop((unified, tasks));
+    let forked = ready.and_then(|streams| {
+        let forked = fork(None).map_err(step("starting a process in the target's pid namespace"))?;
+        Ok((streams, forked))
+    });
+    match forked {
+        Ok((streams, Forked::Child)) => stand(spec, &link, members, streams),
+        Ok((streams, Forked::Parent { child })) => {
+            // Whoever waits for the end of the link hears the warden's.
+            drop((link, streams, members));
+            waitpid(Some(child), WaitOptions::empty()).unwrap_or_default();
+        }
         Err(failure) => tell_failure(&link, &failure),
     }
     exit_now(0)
+}
+
+/// The warden itself.
+fn stand(spec: &Spec, link: &Link, members: Members, streams: Streams) {
+    // A name in lists of processes; one that cannot be had is no loss.
+    set_name(c"purser-warden").unwrap_or_default();
+    match Warden::start(spec, members, streams) {
+        Ok(mut warden) => warden.watch(link),
+        Err(failure) => tell_failure(link, &failure),
+    }
 }
 
 fn tell_failure(link: &Link, failure: &Failure) {
@@ -80,20 +104,34 @@ fn set_up(
     entrance: &Entrance,
     streams: [OwnedFd; 3],
 ) -> Result<Streams, Failure> {
-    // A name in lists of processes; one that cannot be had is no loss.
-    set_name(c"purser-warden").unwrap_or_default();
     // First of all, so that whatever is made from here on counts for the session.
     entrance.enter().map_err(step("entering the session's cgroup"))?;
     let all = ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces);
-    let joined = all.difference(ThreadNameSpaceType::PROCESS_ID);
-    if !joined.is_empty() {
-        move_into_thread_name_spaces(target.as_fd(), joined)
-            .map_err(step("entering the target's namespaces"))?;
+    if !all.is_empty() {
+        // As for the pid namespace, children are born in it and this process stays where it is.
+        move_into_thread_name_spaces(target.as_fd(), all).map_err(entering)?;
     }
     if all.contains(ThreadNameSpaceType::USER) {
         become_inner_root().map_err(step("becoming root of the target's user namespace"))?;
     }
     root::build(old_root.as_fd(), parts, spec.way, spec.privileged)?;
+    let streams = connect(spec, link, streams)?;
+    rights::confine(spec.capabilities.and(spec.granted)).map_err(step("giving up capabilities"))?;
+    Ok(streams)
+}
+
+fn entering(error: rustix::io::Errno) -> Failure {
+    let hint = match error {
+        rustix::io::Errno::NOMEM | rustix::io::Errno::INVAL => {
+            "; has the target's first process ended? then its pid namespace is over"
+        }
+        _ => "",
+    };
+    Failure::ours(format!("entering the target's namespaces: {error}{hint}"))
+}
+
+/// The client's streams, or a terminal of the target's.
+fn connect(spec: &Spec, link: &Link, streams: [OwnedFd; 3]) -> Result<Streams, Failure> {
     let Some(window) = spec.terminal else { return Ok(Streams::Own(streams)) };
     let owner = users::identity(spec.user.as_deref()).map_err(Failure::ours)?.user;
     let terminal = terminal::new(window, owner)?;

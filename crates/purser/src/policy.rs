@@ -69,9 +69,9 @@ fn is_meant(allow: &Allow, wanted: &Wanted<'_>) -> bool {
         Some(group) => wanted.groups.iter().any(|known| known == group),
         None => word == wanted.user,
     };
-    let is_target = allow.targets.iter().any(|glob| {
-        glob.matches(wanted.target) || (!wanted.container.is_empty() && glob.matches(wanted.container))
-    });
+    // A container counts by its name only: who types the beginning of an id chooses those letters.
+    let name = if wanted.container.is_empty() { wanted.target } else { wanted.container };
+    let is_target = allow.targets.iter().any(|glob| glob.matches(name));
     (allow.users.is_empty() || allow.users.iter().any(is_user))
         && (allow.targets.is_empty() || is_target)
         && (allow.images.is_empty() || allow.images.iter().any(|glob| glob.matches(wanted.image)))
@@ -159,6 +159,7 @@ privileged = true
         assert!(why(Wanted { capabilities: &trace, ..good.clone() }).ends_with("capability SYS_PTRACE"));
         for wanted in [
             Wanted { user: "bob", ..good.clone() },
+            Wanted { target: "web-0", container: "db", ..good.clone() },
             Wanted { container: "db", ..good.clone() },
             Wanted { user: "root", image: "elsewhere/web", container: "db", ..good.clone() },
         ] {

@@ -7,19 +7,17 @@ use super::{Client, End, Keeper, START_PATIENCE};
 use crate::group::{Entrance, Group, clear_stale};
 use crate::link::{Kind, Link, Message};
 use crate::root::{Parts, StepError, step};
-use crate::spec::{Failure, Spec};
+use crate::spec::{Failure, Kit, Spec};
 use crate::target::is_over;
 use crate::terminal::Saved;
 use crate::warden::{self, Luggage};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, setsid};
-use rustix::thread::{
-    LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces,
-    set_name, set_thread_groups,
-};
+use rustix::thread::{set_name, set_thread_groups};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use sys::process::{Forked, fork};
 
@@ -83,6 +81,7 @@ struct Host {
     group: Group,
     target: OwnedFd,
     link: Link,
+    kits: Vec<OwnedFd>,
 }
 
 fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Failure)> {
@@ -109,36 +108,35 @@ fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Fa
     let unified = entrance.unified.as_ref().and_then(|dir| dir.try_clone().ok());
     let luggage =
         Luggage { link: its_link, target: held.target, root, parts, entrance, streams: held.streams };
-    let host = Host { client, door, group, target, link };
+    let host = Host { client, door, group, target, link, kits: held_kits(&spec.kits) };
     match fork(unified.as_ref().map(|dir| dir.as_fd())) {
         Ok(Forked::Child) => {
             drop(unified);
             host.leave();
             warden::run(&spec, luggage)
         }
-        Ok(Forked::Parent { child }) => {
-            // Threads cannot be started while children would go elsewhere. Without this nobody looks on.
-            own_children().unwrap_or_default();
-            Ok(keeper(spec, host, child))
-        }
+        Ok(Forked::Parent { child }) => Ok(keeper(spec, host, child)),
         Err(error) => {
             let hint = why_no_fork(&error);
-            let doing = "starting a process in the target's pid namespace";
+            let doing = "starting a process for the session";
             Err(give_up(host.client, host.door, Failure::ours(format!("{doing}: {error}{hint}"))))
         }
     }
 }
 
-/// Later children are in this process's own pid namespace again.
-fn own_children() -> io::Result<()> {
-    let own = open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))?)
+/// Shared locks on what must not be removed. A kit that is being removed just now is mounted already.
+fn held_kits(kits: &[Kit]) -> Vec<OwnedFd> {
+    let hold = |path: &PathBuf| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(path, flags, Mode::empty()).ok()?;
+        flock(&directory, FlockOperation::NonBlockingLockShared).ok().map(|()| directory)
+    };
+    kits.iter().filter_map(|kit| kit.hold.as_ref()).filter_map(hold).collect()
 }
 
 fn why_no_fork(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(11) => "; there is no room for another process (pids.max of the caller, or the host's limit)",
-        Some(12) => "; has the target's first process ended? then its pid namespace is over",
         _ => "",
     }
 }
@@ -148,6 +146,7 @@ impl Host {
     fn leave(self) {
         self.client.saved.into_iter().for_each(Saved::forget);
         self.door.leave();
+        drop(self.kits);
     }
 }
 
@@ -166,18 +165,12 @@ fn gather(spec: &Spec, held: &Held) -> Result<(Parts, OwnedFd, Option<Saved>), F
 
 type Inside = (Group, Entrance, Link, Link, OwnedFd);
 
-/// The cgroup, the warden's socket, and the pid namespace in which it will be born.
+/// The cgroup, and the warden's socket.
 fn inside(spec: &Spec, held: &Held) -> Result<Inside, StepError> {
     let group = Group::make(&spec.cgroup, spec.limits).map_err(step("making the session's cgroup"))?;
     let entrance = group.entrance().map_err(step("opening the session's cgroup"))?;
     let (link, its_link) = Link::pair().map_err(step("making a pair of sockets"))?;
     let target = held.target.try_clone().map_err(step("holding the target"))?;
-    let all = ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces);
-    if all.contains(ThreadNameSpaceType::PROCESS_ID) {
-        // For children only; this process stays where it is.
-        move_into_thread_name_spaces(target.as_fd(), ThreadNameSpaceType::PROCESS_ID)
-            .map_err(step("entering the target's pid namespace"))?;
-    }
     Ok((group, entrance, link, its_link, target))
 }
 
@@ -186,6 +179,7 @@ fn keeper(spec: Spec, host: Host, warden: Pid) -> Keeper {
     Keeper {
         spec,
         group: host.group,
+        _kits: host.kits,
         door: host.door,
         target: host.target,
         warden: Some(warden),

@@ -67,14 +67,7 @@ impl Agent {
             Request::SinkPause { name } => self.pause_sink(&name),
             Request::SinkResume { name } => self.resume_sink(&name),
             Request::SinkRewind { .. } => Ok(Reply::failed("the sink answers itself")),
-            Request::Session { told } => {
-                let (container, session) = told.into_event();
-                self.record_session(container, session)
-            }
-            Request::Screen { told } => {
-                let (container, screen) = told.into_event();
-                self.record_screen(container, screen)
-            }
+            Request::Record { event } => self.record_told(&event.0),
             Request::Ending { for_good } => {
                 self.for_good = for_good;
                 Ok(Reply::done(if for_good { "a signal unloads" } else { "a signal keeps recording" }))

@@ -3,32 +3,34 @@
 
 use super::Agent;
 use crate::control::Reply;
-use event::{Body, Event, Screen, Session};
+use anyhow::Context;
+use event::{Body, Event, codec};
 
 impl Agent {
-    /// A session began, ended or was refused.
-    pub(super) fn record_session(
-        &mut self,
-        container: String,
-        mut session: Session,
-    ) -> anyhow::Result<Reply> {
-        let program = session.command.first().cloned().unwrap_or_default();
-        self.pipeline.redactor().args(&program, &mut session.command);
-        let reply = self.record_of(container, Body::Session(Box::new(session)))?;
-        // Nobody works in a container before it is on the disk that somebody does.
-        self.commit()?;
-        Ok(reply)
-    }
-
-    /// A session's terminal showed something.
-    pub(super) fn record_screen(&mut self, container: String, mut screen: Screen) -> anyhow::Result<Reply> {
-        screen.redacted = self.pipeline.redactor().line(&mut screen.bytes);
-        self.record_of(container, Body::Tty(Box::new(screen)))
-    }
-
-    fn record_of(&mut self, container: String, body: Body) -> anyhow::Result<Reply> {
-        let event = Event { container, ..self.pipeline.clock.event(body) };
+    /// A session began, ended or was refused, or its terminal showed something.
+    pub(super) fn record_told(&mut self, told: &[u8]) -> anyhow::Result<Reply> {
+        let mut told = codec::decode(told).context("the event of a session")?;
+        let redactor = self.pipeline.redactor();
+        match &mut told.body {
+            Body::Session(session) => {
+                let program = session.command.first().cloned().unwrap_or_default();
+                redactor.args(&program, &mut session.command);
+                for text in [&mut session.reason, &mut session.detail, &mut session.target] {
+                    let mut bytes = std::mem::take(text).into_bytes();
+                    redactor.line(&mut bytes);
+                    *text = String::from_utf8_lossy(&bytes).into_owned();
+                }
+            }
+            Body::Tty(screen) => screen.redacted = redactor.line(&mut screen.bytes),
+            _ => return Ok(Reply::failed("only sessions and what their terminals showed are taken")),
+        }
+        let is_session = matches!(told.body, Body::Session(_));
+        let event = Event { container: told.container, ..self.pipeline.clock.event(told.body) };
         self.line.append(&event)?;
+        // Nobody works in a container before it is on the disk that somebody does.
+        if is_session && !self.commit()? {
+            return Ok(Reply::failed("the disk is full, so this waits to be recorded"));
+        }
         Ok(Reply::done("recorded"))
     }
 }

@@ -11,17 +11,18 @@ use super::place::Place;
 use super::{output, say};
 use crate::command::Usage;
 use crate::config::Config;
-use crate::control::{Action as Told, SessionTold, Text};
+use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::policy::{self, Granted, Wanted};
 use anyhow::Context;
 use debug::{Capabilities, DebugError, DetachKeys, Forward, Limits, Outcome, Spec, Target, Way, Window};
+use event::{Body, SessionAction};
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The hidden command that keeps a session.
 const KEEPER: &str = "debug-keeper";
@@ -138,6 +139,10 @@ Exit codes: the command's; 128 and the signal's number when it was killed; 125 n
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
         Some(Action::Sessions(list)) => sessions::list(&list),
+        Some(Action::Attach(_) | Action::End(_)) if who::comes_by_sudo() => {
+            // Whose session it is, and whether one may be where it is, nobody has asked.
+            Err(Usage("attach and end are not for who comes by sudo; root may use them".into()).into())
+        }
         Some(Action::Attach(attach)) => sessions::attach(&attach),
         Some(Action::End(end)) => sessions::end(&end),
         None if args.session.target.is_empty() => {
@@ -146,6 +151,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         None => Ok(begin(args.session).unwrap_or_else(|error| refused(&error))),
     }
 }
+
+/// Longest reason, in bytes.
+const REASON_LIMIT: usize = 1024;
+/// Most bytes of a command that are told with its session; its exec events have all of it.
+const COMMAND_LIMIT: usize = 8 << 10;
 
 /// Keeps a session; never called by hand.
 #[derive(Debug, clap::Args)]
@@ -171,6 +181,9 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
         anyhow::bail!("a session needs root: run it with sudo");
     }
     mind_sudo(&session)?;
+    if session.reason.len() > REASON_LIMIT || session.target.len() > REASON_LIMIT {
+        return Err(Usage(format!("a reason, and a target, has at most {REASON_LIMIT} bytes")).into());
+    }
     let config = session.place.load()?.0;
     let found = target::resolve(&session.target)?;
     let target = &found.target;
@@ -179,10 +192,10 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     let mut spec = specification(&session, &found, &kits)?;
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
     debug::forward(target, &session.forward).inspect_err(|error| {
-        tell_end(&note, error.code(), &error.to_string(), 0);
+        tell_end(&note, error.code(), &error.to_string(), Duration::ZERO);
     })?;
     if !session.forward.is_empty() && session.command.is_empty() && !session.tty {
-        return only_forward(&session, target, &note);
+        return only_forward(&session, target, spec.limit_secs.map(Duration::from_secs), &note);
     }
     spec.note = serde_json::to_string(&note).context("writing a note down")?;
     tell(&spec, target, &kits, &session.target);
@@ -190,7 +203,12 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
         let dir = shelf.display();
         say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
     }
-    match debug::start(&spec, target, &[KEEPER], &session.detach_keys)? {
+    let outcome = debug::start(&spec, target, &[KEEPER], &session.detach_keys).inspect_err(|error| {
+        if matches!(error, DebugError::KeeperGone) {
+            tell_end(&note, 137, "its keeper was killed", Duration::ZERO);
+        }
+    });
+    match outcome? {
         Outcome::Exited(code) => Ok(Exit::Command(code)),
         Outcome::Detached | Outcome::Replaced => {
             say(&format!("purser: session {} goes on; come back with: purser debug attach {0}", spec.id));
@@ -206,7 +224,12 @@ fn forwards(forwards: &[Forward]) -> String {
 }
 
 /// Ports are open, and nothing else is done, until a signal or the target's end.
-fn only_forward(session: &Session, target: &Target, note: &record::Note) -> anyhow::Result<Exit> {
+fn only_forward(
+    session: &Session,
+    target: &Target,
+    limit: Option<Duration>,
+    note: &record::Note,
+) -> anyhow::Result<Exit> {
     let begun = Instant::now();
     for forward in &session.forward {
         say(&format!(
@@ -214,18 +237,31 @@ fn only_forward(session: &Session, target: &Target, note: &record::Note) -> anyh
             forward.here, forward.there, session.target
         ));
     }
-    let code = debug::stay(target)?;
-    let duration_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    tell_end(note, code, &note.told.detail, duration_ns);
+    let code = debug::stay(target, limit)?;
+    tell_end(note, code, "", begun.elapsed());
     Ok(Exit::Command(code))
 }
 
+/// The words of a command as far as the record takes them; what is left out is marked.
+fn recorded_words(command: &[OsString]) -> Vec<Vec<u8>> {
+    let mut words = Vec::new();
+    let mut room = COMMAND_LIMIT;
+    for word in command {
+        let word = word.as_bytes();
+        let Some(left) = room.checked_sub(word.len() + 1) else {
+            words.push(b"...".to_vec());
+            break;
+        };
+        room = left;
+        words.push(word.to_vec());
+    }
+    words
+}
+
 /// For a session that has no keeper to tell it.
-fn tell_end(note: &record::Note, code: u8, detail: &str, duration_ns: u64) {
-    let Some(store) = &note.store else { return };
-    let detail = detail.to_owned();
-    let end = SessionTold { action: Told::End, code, detail, duration_ns, ..note.told.clone() };
-    if let Err(error) = record::tell(store, &end) {
+fn tell_end(note: &record::Note, code: u8, detail: &str, duration: Duration) {
+    let (Some(store), Ok(start)) = (&note.store, event::codec::decode(&note.start.0)) else { return };
+    if let Err(error) = record::tell(store, &record::end_of(&start, code, detail, duration)) {
         say(&format!("purser: the end is not recorded: {error}"));
     }
 }
@@ -233,8 +269,7 @@ fn tell_end(note: &record::Note, code: u8, detail: &str, duration_ns: u64) {
 /// Whoever comes by `sudo` may choose neither the policy nor what is behind the name of a kit: a rule for this one
 /// command would be none.
 fn mind_sudo(session: &Session) -> Result<(), Usage> {
-    let is_root = |uid: std::ffi::OsString| uid == "0";
-    if std::env::var_os("SUDO_UID").is_none_or(is_root) {
+    if !who::comes_by_sudo() {
         return Ok(());
     }
     let own = [
@@ -260,7 +295,12 @@ fn allowed(
 ) -> anyhow::Result<record::Note> {
     let who = who::Who::asks();
     let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
-    let capabilities = spec.capabilities.without(found.target.capabilities()).to_string();
+    // A process that somebody picked by its number may have more rights than its container has.
+    let usual = match session.target.starts_with("pid:") {
+        true => Capabilities::default(),
+        false => found.target.capabilities(),
+    };
+    let capabilities = spec.capabilities.without(usual).to_string();
     let capabilities: Vec<String> =
         capabilities.split(' ').filter(|word| *word != "none").map(str::to_string).collect();
     let container = found.container.as_ref();
@@ -275,8 +315,8 @@ fn allowed(
         privileged: session.privileged,
         reason: &session.reason,
     };
-    let told = SessionTold {
-        container: container.map(|container| container.id.clone()).unwrap_or_default(),
+    let start = event::Session {
+        action: SessionAction::Start,
         id: spec.id.clone(),
         uid: who.uid,
         user: who.name.clone(),
@@ -284,27 +324,28 @@ fn allowed(
         target: session.target.clone(),
         kits: kits.iter().map(kits::Chosen::told).collect(),
         capabilities: spec.capabilities.bits(),
-        command: session.command.iter().map(|word| Text(word.as_bytes().to_vec())).collect(),
+        command: recorded_words(&session.command),
         reason: session.reason.clone(),
         detail: forwards(&session.forward),
-        ..SessionTold::default()
+        ..event::Session::default()
     };
+    let container = container.map_or("", |container| container.id.as_str());
     let store = config.agent.store.as_path();
     let Granted { max_time, .. } = policy::decide(&config.debug, &wanted).map_err(|why| {
-        let (id, detail) = (String::new(), why.clone());
-        let refusal = SessionTold { action: Told::Refused, id, detail, ..told.clone() };
-        let unrecorded = record::tell(store, &refusal).err();
+        let (action, id, detail) = (SessionAction::Refused, String::new(), why.clone());
+        let refusal = event::Session { action, id, detail, ..start.clone() };
+        let unrecorded =
+            record::tell(store, &record::event(container, Body::Session(Box::new(refusal)))).err();
         let unrecorded =
             unrecorded.map_or(String::new(), |error| format!(" (and this is not recorded: {error})"));
         anyhow::anyhow!("{why}{unrecorded}")
     })?;
+    let start = record::event(container, Body::Session(Box::new(start)));
     spec.limit_secs = max_time.map(|time| time.as_secs());
-    let recorded = match record::tell(store, &told) {
+    let recorded = match record::tell(store, &start) {
         Ok(()) => true,
-        Err(error) if config.debug.require_record => {
-            return Err(
-                anyhow::Error::from(error).context("no session without a record, says debug.require_record")
-            );
+        Err(error) if config.debug.require_record || !matches!(error, ControlError::NoAgent { .. }) => {
+            return Err(anyhow::Error::from(error).context("no session without a record"));
         }
         Err(_) => false,
     };
@@ -312,7 +353,7 @@ fn allowed(
         say("purser: no agent is running, so nobody records this session");
     }
     let store = recorded.then(|| store.to_path_buf());
-    Ok(record::Note { store, told, transcript: config.debug.transcript })
+    Ok(record::Note { store, start: record::encoded(&start), transcript: config.debug.transcript })
 }
 
 fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]) -> anyhow::Result<Spec> {

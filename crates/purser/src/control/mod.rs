@@ -5,7 +5,7 @@ mod caller;
 mod client;
 mod protocol;
 mod server;
-mod session;
+mod text;
 
 pub use client::{ControlError, ask};
 pub use protocol::{
@@ -13,4 +13,4 @@ pub use protocol::{
     RewindTo, RingStats, RuleSource, RuleState, SOCKET_NAME, SinkState, SourceState, Stats, Status,
 };
 pub(crate) use server::{Answer, Server};
-pub use session::{Action, ScreenTold, SessionTold, Text};
+pub use text::Text;

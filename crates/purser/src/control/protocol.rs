@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The words on the control socket: one line of JSON asks, one line of JSON answers.
 
-use super::session::{ScreenTold, SessionTold};
+use super::text::Text;
 use crate::config::Rule;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -63,15 +63,10 @@ pub enum Request {
         /// Where.
         to: RewindTo,
     },
-    /// A debugging session began, ended or was refused; it is recorded.
-    Session {
-        /// What is known of it.
-        told: Box<SessionTold>,
-    },
-    /// A debugging session's terminal showed something; it is recorded.
-    Screen {
-        /// What.
-        told: Box<ScreenTold>,
+    /// Something that happened in a debugging session is put into the record, with the time of now.
+    Record {
+        /// The encoded event: a session or what its terminal showed, of a container or none.
+        event: Text,
     },
     /// The service manager is about to end the agent by a signal: whether that is for good.
     Ending {

@@ -28,7 +28,7 @@ pub(super) struct Chosen {
     pub(super) capabilities: Capabilities,
     /// Of all that is in it; a directory that somebody made by hand has none.
     digest: Option<Digest>,
-    /// Keeps it from being removed as long as the client has not handed it over.
+    /// Keeps it from being removed until the session's keeper does.
     _hold: Option<Arc<OwnedFd>>,
     requires: Vec<String>,
     suits: Vec<String>,
@@ -105,7 +105,8 @@ fn named(directory: &Path, name: &Name) -> anyhow::Result<Chosen> {
     }
     let shelved: Shelved = Shelf::new(directory).find(name)?;
     let hold = Arc::new(shelved.hold()?);
-    let chosen = read(&shelved.manifest, shelved.root())?;
+    let mut chosen = read(&shelved.manifest, shelved.root())?;
+    chosen.kit.hold = Some(shelved.directory.clone());
     Ok(Chosen { digest: Some(shelved.digest), _hold: Some(hold), ..chosen })
 }
 
@@ -140,7 +141,8 @@ fn read(manifest: &Manifest, root: PathBuf) -> anyhow::Result<Chosen> {
     for word in &manifest.capabilities {
         capabilities = capabilities.and(word.parse().with_context(|| format!("capabilities of kit {name}"))?);
     }
-    let kit = Kit { name, root, path: manifest.path.clone(), environment: manifest.environment() };
+    let kit =
+        Kit { name, root, hold: None, path: manifest.path.clone(), environment: manifest.environment() };
     let requires = manifest.requires.iter().map(ToString::to_string).collect();
     Ok(Chosen { kit, capabilities, digest: None, _hold: None, requires, suits: manifest.suits.clone() })
 }
@@ -174,7 +176,7 @@ mod tests {
         };
         assert_eq!(names(&[], "sh").unwrap(), "base");
         assert_eq!(names(&[], "java").unwrap(), "jvm base gdb");
-        assert_eq!(names(&["gdb", "base"], "").unwrap(), "gdb base");
+        assert_eq!(names(&["gdb", "base"], "").unwrap(), "gdb base jvm");
         assert!(names(&["bad"], "").unwrap_err().contains("kit bad needs kit gone"));
         assert!(names(&["nope"], "").unwrap_err().contains("there are bad, base, gdb, jvm"));
         assert!(names(&["alien"], "").unwrap_err().contains("vax"));

@@ -2,8 +2,9 @@
 //! A session in the record: its start before it begins, what its terminal shows while it lasts, and its end. The
 //! start is told by the client, the rest by the keeper, which stays when the client is gone.
 
-use crate::control::{Action, ControlError, Request, ScreenTold, SessionTold, Text, ask};
+use crate::control::{ControlError, Request, Text, ask};
 use debug::{Window, Witness};
+use event::{Body, Event, Screen, Session, SessionAction, codec};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -26,28 +27,52 @@ const LAST: Duration = Duration::from_secs(2);
 pub(super) struct Note {
     /// The store of the agent that records; nothing is told when no agent took the start.
     pub(super) store: Option<PathBuf>,
-    /// The session, for its end.
-    pub(super) told: SessionTold,
+    /// The encoded event of its start, for its end.
+    pub(super) start: Text,
     /// Whether the terminal is recorded.
     pub(super) transcript: bool,
 }
 
-/// Tells the agent of a start or a refusal.
-pub(super) fn tell(store: &Path, told: &SessionTold) -> Result<(), ControlError> {
-    ask(store, &Request::Session { told: Box::new(told.clone()) }).map(drop)
+/// An event of a session in this container; the agent gives it its time.
+pub(super) fn event(container: &str, body: Body) -> Event {
+    Event { boot_id: [0; 16], time_ns: 0, boot_ns: 0, container: container.to_owned(), body }
+}
+
+/// As the agent and the keeper get it.
+pub(super) fn encoded(event: &Event) -> Text {
+    let mut bytes = Vec::new();
+    codec::encode(event, &mut bytes);
+    Text(bytes)
+}
+
+/// Tells the agent of something.
+pub(super) fn tell(store: &Path, event: &Event) -> Result<(), ControlError> {
+    ask(store, &Request::Record { event: encoded(event) }).map(drop)
+}
+
+/// The end of a session that began so.
+pub(super) fn end_of(start: &Event, code: u8, detail: &str, duration: Duration) -> Event {
+    let mut end = start.clone();
+    if let Body::Session(session) = &mut end.body {
+        (session.action, session.code, session.duration_ns) = (SessionAction::End, code, nanos(duration));
+        if !detail.is_empty() {
+            session.detail = detail.to_owned();
+        }
+    }
+    end
 }
 
 /// The keeper's witness, by the note of its client.
 pub(super) fn witness(note: &str) -> Witness {
     // The client is the same program; what it cannot have written is not recorded.
     let note: Note = serde_json::from_str(note).unwrap_or_default();
-    let Some(store) = note.store else {
+    let (Some(store), Ok(start)) = (note.store, codec::decode(&note.start.0)) else {
         return Witness { shown: Box::new(|_, _| {}), ended: Box::new(|_, _| {}) };
     };
     let (queue, pieces) = sync_channel(QUEUE);
     let (flushed, done) = sync_channel(1);
     let began = Instant::now();
-    let teller = Teller { store, told: note.told, began, pieces };
+    let teller = Teller { store, start, began, pieces };
     let thread = thread::Builder::new().name("record".to_string());
     let thread = thread.spawn(move || {
         teller.run();
@@ -111,14 +136,14 @@ impl Outlet {
 /// The thread that talks to the agent.
 struct Teller {
     store: PathBuf,
-    told: SessionTold,
+    start: Event,
     began: Instant,
     pieces: Receiver<Piece>,
 }
 
 impl Teller {
     fn run(self) {
-        let mut gathered: Option<ScreenTold> = None;
+        let mut gathered: Option<Screen> = None;
         loop {
             let wait = if gathered.is_some() { GATHER } else { Duration::MAX };
             match self.pieces.recv_timeout(wait) {
@@ -127,26 +152,26 @@ impl Teller {
                     if let Some(screen) = &mut gathered
                         && dropped == 0
                         && (screen.columns, screen.rows) == size
-                        && screen.bytes.0.len() + bytes.len() <= PIECE
+                        && screen.bytes.len() + bytes.len() <= PIECE
                         && elapsed_ns.saturating_sub(screen.elapsed_ns) < nanos(GATHER)
                     {
-                        screen.bytes.0.extend(bytes);
+                        screen.bytes.extend(bytes);
                         continue;
                     }
                     self.flush(&mut gathered);
-                    gathered = Some(ScreenTold {
-                        container: self.told.container.clone(),
-                        session: self.told.id.clone(),
+                    gathered = Some(Screen {
+                        session: self.session().id.clone(),
                         elapsed_ns,
-                        bytes: Text(bytes),
+                        bytes,
                         columns: size.0,
                         rows: size.1,
                         dropped,
+                        redacted: 0,
                     });
                 }
                 Ok(Piece::End { code, how }) => {
                     self.flush(&mut gathered);
-                    return self.end(code, how);
+                    return self.insist(&end_of(&self.start, code, &how, self.began.elapsed()));
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(&mut gathered),
                 Err(RecvTimeoutError::Disconnected) => return self.flush(&mut gathered),
@@ -154,25 +179,25 @@ impl Teller {
         }
     }
 
-    fn flush(&self, gathered: &mut Option<ScreenTold>) {
-        if let Some(screen) = gathered.take() {
-            self.insist(&Request::Screen { told: Box::new(screen) });
+    fn session(&self) -> Session {
+        match &self.start.body {
+            Body::Session(session) => Session::clone(session),
+            _ => Session::default(),
         }
     }
 
-    fn end(&self, code: u8, detail: String) {
-        let duration_ns = nanos(self.began.elapsed());
-        let detail = if detail.is_empty() { self.told.detail.clone() } else { detail };
-        let told = SessionTold { action: Action::End, code, detail, duration_ns, ..self.told.clone() };
-        self.insist(&Request::Session { told: Box::new(told) });
+    fn flush(&self, gathered: &mut Option<Screen>) {
+        if let Some(screen) = gathered.take() {
+            self.insist(&event(&self.start.container, Body::Tty(Box::new(screen))));
+        }
     }
 
-    /// Asks until somebody answers: an agent that is restarted is back soon. The keeper ends this thread by its own
-    /// end.
-    fn insist(&self, request: &Request) {
+    /// Tells it until somebody answers: an agent that is restarted is back soon. The keeper ends this thread by its
+    /// own end.
+    fn insist(&self, event: &Event) {
         while let Err(
             ControlError::NoAgent { .. } | ControlError::TimedOut { .. } | ControlError::Talk { .. },
-        ) = ask(&self.store, request)
+        ) = tell(&self.store, event)
         {
             thread::sleep(PAUSE);
         }

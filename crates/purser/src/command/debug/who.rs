@@ -36,6 +36,13 @@ impl Who {
     }
 }
 
+/// Whether another user than root has come by sudo, doas or pkexec. Each of them sets its variable itself.
+pub(super) fn comes_by_sudo() -> bool {
+    [("SUDO_UID", "0"), ("PKEXEC_UID", "0"), ("DOAS_USER", "root")]
+        .iter()
+        .any(|(name, root)| std::env::var_os(name).is_some_and(|who| who != *root))
+}
+
 fn read(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(text.get(..text.len().min(FILE_LIMIT)).unwrap_or_default()).into_owned()

@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::{Container, debug, marks, nothing_is_left, printed};
-use crate::lab::{Lab, output, run, temporary, unique, wait_limited};
+use super::{Container, debug, kits, marks, nothing_is_left, printed};
+use crate::lab::{Lab, output, run, source_dir, temporary, unique, wait_limited};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -184,6 +184,36 @@ fn user_namespaces() -> Result<()> {
     found?;
     for told in told? {
         ensure!(told.starts_with("0\nbase\n         0          0          1\n"), "{told}");
+    }
+    Ok(())
+}
+
+/// Whoever may trace every process in the target stops each that comes, and looks at what it has: never the host's
+/// root, nor rights beyond those that the program gets and those to become its user.
+#[test]
+fn who_comes_has_nothing_of_the_host() -> Result<()> {
+    let _lab = Lab::enter()?;
+    kits()?;
+    let spy = temporary().join("kits/base/root/bin/spy");
+    let source = source_dir().join("debug/spy.c");
+    run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(&spy).arg(source))?;
+    let target = Container::idle("spied", &["--cap-add", "SYS_PTRACE"])?;
+    run(Command::new("docker").args(["cp"]).arg(&spy).arg(format!("{}:/bin/spy", target.name)))?;
+    let mut watch = Command::new("docker");
+    watch.args(["exec", &target.name, "/bin/spy"]).stdout(Stdio::piped());
+    let watch = watch.spawn().context("starting the spy")?;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(15) {
+        output(&mut debug(&target.name, &[], &["true"])?)?;
+    }
+    let seen = String::from_utf8(watch.wait_with_output()?.stdout)?;
+    ensure!(seen.lines().count() >= 3, "the spy met nobody: {seen:?}");
+    ensure!(!seen.contains("HOST"), "the host's root was in there:\n{seen}");
+    // Docker's usual set, SYS_PTRACE with it, and what confine() adds to that, which is nothing more.
+    let allowed = 0xa804_25fb_u64 | 1 << 19;
+    for line in seen.lines() {
+        let held = u64::from_str_radix(line.split(' ').nth(1).unwrap_or_default(), 16)?;
+        ensure!(held & !allowed == 0, "rights of the host were in there: {line}");
     }
     Ok(())
 }

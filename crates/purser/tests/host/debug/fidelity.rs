@@ -222,3 +222,26 @@ fn many_at_once() -> Result<()> {
     target.is_as_before(&before)?;
     super::nothing_is_left(&marks)
 }
+
+/// A file of the host is behind a pipe: opened anew in the target it is nobody's file.
+#[test]
+fn files_of_the_host_are_out_of_reach() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("streams", &[])?;
+    let dir = tempfile::TempDir::new()?;
+    let (input, out) = (dir.path().join("in"), dir.path().join("out"));
+    let text = "x".repeat(300_000);
+    fs::write(&input, &text)?;
+    let script = "cat; for fd in 0 1 2; do echo over >/proc/self/fd/$fd; done; exit 7";
+    let mut command = debug(&target.name, &[], &["sh", "-c", script])?;
+    command.stdin(fs::File::open(&input)?).stdout(fs::File::create(&out)?).stderr(Stdio::null());
+    ensure!(command.status()?.code() == Some(7), "another exit code");
+    ensure!(fs::read_to_string(&input)? == text, "the input was written over");
+    let got = fs::read_to_string(&out)?;
+    ensure!(
+        got.starts_with(&text) && got.trim_start_matches('x').trim() == "over",
+        "{} bytes came",
+        got.len()
+    );
+    Ok(())
+}

@@ -123,7 +123,8 @@ fn a_killed_warden_is_told() -> Result<()> {
         debug(&target.name, &[], &["sleep", "1000"])?.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let mut warden = None;
     wait_until("the program runs", || {
-        warden = child_of(session.id()).and_then(child_of);
+        // The client's child is the keeper, whose child made everything ready for the warden.
+        warden = child_of(session.id()).and_then(child_of).and_then(child_of);
         Ok(warden.and_then(child_of).is_some_and(|program| {
             fs::read_to_string(format!("/proc/{program}/comm")).is_ok_and(|name| name == "sleep\n")
         }))
