@@ -5,10 +5,11 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 13] = [
+const KNOWS: [(&str, &[&str]); 14] = [
     ("container", &[]),
     ("debug", &["sys"]),
     ("event", &[]),
+    ("image", &[]),
     ("kit", &[]),
     ("names", &[]),
     ("probe", &["sys"]),
@@ -18,6 +19,7 @@ const KNOWS: [(&str, &[&str]); 13] = [
             "container",
             "debug",
             "event",
+            "image",
             "kit",
             "names",
             "probe",
