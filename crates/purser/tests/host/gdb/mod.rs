@@ -2,6 +2,7 @@
 //! gdb of the kit on targets of every sort: all it shows is compared with what is so, and the target goes on as if
 //! nothing had been.
 
+mod bundle; // targets in user namespaces
 mod hostile; // targets that want the debugger to do something
 mod targets; // the programs, as images, and the kits
 
@@ -13,8 +14,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::agent::purser;
-use crate::debug::{Container, marks, nothing_is_left, status, wait_until};
+use crate::debug::{Container, marks, nothing_is_left, processes_like, status, wait_until};
 use crate::lab::{Lab, run};
+use bundle::{Bundle, Mapping};
 use targets::{Root, kits};
 
 const HARDENED: [&str; 7] =
@@ -138,20 +140,32 @@ struct Expected<'a> {
     functions: &'a [(&'a str, &'a str)],
 }
 
-/// Everything about one program, started by docker in two ways.
-fn check(word: &str, root: &Root, expected: &Expected<'_>) -> Result<()> {
-    let Some(kits) = kits()? else { return Ok(()) };
+/// One program in each way that a container has: as root and with no rights, without and with a user namespace.
+/// `look` is told how purser calls the target.
+fn each_way(word: &str, root: &Root, look: impl Fn(&str, i32) -> Result<()>) -> Result<()> {
     let image = root.image(word)?;
     for (way, options) in [("root", &[][..]), ("hard", &HARDENED[..])] {
         let target = Container::start(&format!("{word}-{way}"), options, &image.0, &["/bin/target"])?;
-        one(&target, &kits, expected).with_context(|| format!("{word} as {way}"))?;
+        look(&target.name, target.pid).with_context(|| format!("{word} as {way}"))?;
+        ensure!(target.changes()?.is_empty(), "{word} as {way}: {}", target.changes()?);
+    }
+    for mapping in [Mapping::Many, Mapping::ManyWithoutRights, Mapping::One] {
+        let target = Bundle::start(word, root, mapping)?;
+        look(&target.target, target.pid).with_context(|| format!("{word} by {mapping:?}"))?;
+        ensure!(target.changes()?.is_empty(), "{word} by {mapping:?}: {:?}", target.changes()?);
     }
     Ok(())
 }
 
-fn one(target: &Container, kits: &Path, expected: &Expected<'_>) -> Result<()> {
-    parked(target.pid, PAUSE)?;
-    let (processes, before) = (target.processes()?, marks());
+/// Everything about one program.
+fn check(word: &str, root: &Root, expected: &Expected<'_>) -> Result<()> {
+    let Some(kits) = kits()? else { return Ok(()) };
+    each_way(word, root, |target, pid| one(target, pid, &kits, expected))
+}
+
+fn one(target: &str, pid: i32, kits: &Path, expected: &Expected<'_>) -> Result<()> {
+    parked(pid, PAUSE)?;
+    let (processes, before) = (processes_like(pid)?, marks());
     let mut asked = vec![
         "info sharedlibrary",
         "info threads",
@@ -163,8 +177,8 @@ fn one(target: &Container, kits: &Path, expected: &Expected<'_>) -> Result<()> {
     let symbols: Vec<String> =
         expected.functions.iter().map(|(function, _)| format!("info symbol {function}")).collect();
     asked.extend(symbols.iter().map(String::as_str));
-    let told = gdb(&target.name, kits, &asked)?;
-    all_symbolised(target.pid, &told[0])?;
+    let told = gdb(target, kits, &asked)?;
+    all_symbolised(pid, &told[0])?;
     for name in ["target", "counting", "throwing"] {
         ensure!(told[1].contains(&format!("\"{name}\"")), "no thread {name}: {}", told[1]);
     }
@@ -180,18 +194,16 @@ fn one(target: &Container, kits: &Path, expected: &Expected<'_>) -> Result<()> {
         ensure!(told.starts_with(function) && told.contains(" in section .text"), "{function}: {told}");
         ensure!(file.is_empty() || told.ends_with(file), "{function}: {told}");
     }
-    goes_on(target.pid)?;
+    goes_on(pid)?;
     if let Some(throw) = expected.throw {
-        let told = gdb(&target.name, kits, &["catch throw", "continue", "bt"])?;
+        let told = gdb(target, kits, &["catch throw", "continue", "bt"])?;
         ensure!(told[2] == throw, "another backtrace of a throw: {}", told[2]);
-        goes_on(target.pid)?;
+        goes_on(pid)?;
     }
-    let later = by_thread(&gdb(&target.name, kits, &["thread apply all print counter"])?[0])?;
+    let later = by_thread(&gdb(target, kits, &["thread apply all print counter"])?[0])?;
     ensure!(later.get("counting") > counters.get("counting"), "it counted to {counters:?}, then {later:?}");
-    target.is_as_before(&processes)?;
-    nothing_is_left(&before)?;
-    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
-    Ok(())
+    wait_until("the target has its own processes only", || Ok(processes_like(pid)? == processes))?;
+    nothing_is_left(&before)
 }
 
 const OF_GLIBC: [(&str, &str); 7] = [
@@ -245,21 +257,15 @@ fn a_static_program() -> Result<()> {
 /// The program's own frames as far as main; what a runtime has on both sides of them is its own affair.
 fn through_main(word: &str, root: &Root, call: u32, expected: &[&str]) -> Result<()> {
     let Some(kits) = kits()? else { return Ok(()) };
-    let image = root.image(word)?;
-    for (way, options) in [("root", &[][..]), ("hard", &HARDENED[..])] {
-        let target = Container::start(&format!("{word}-{way}"), options, &image.0, &["/bin/target"])?;
-        parked(target.pid, call)?;
-        let asked = ["info sharedlibrary", "bt"];
-        let told = gdb(&target.name, &kits, &asked).with_context(|| format!("{word} as {way}"))?;
-        all_symbolised(target.pid, &told[0])?;
+    each_way(word, root, |target, pid| {
+        parked(pid, call)?;
+        let told = gdb(target, &kits, &["info sharedlibrary", "bt"])?;
+        all_symbolised(pid, &told[0])?;
         let frames: Vec<&str> =
             told[1].lines().filter_map(|line| line.split_once("  ").map(|(_, frame)| frame)).collect();
-        let shown = frames.windows(expected.len()).any(|window| window == expected);
-        ensure!(shown, "{word} as {way}: {}", told[1]);
-        goes_on(target.pid)?;
-        ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
-    }
-    Ok(())
+        ensure!(frames.windows(expected.len()).any(|window| window == expected), "{}", told[1]);
+        goes_on(pid)
+    })
 }
 
 #[test]
