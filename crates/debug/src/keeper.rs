@@ -15,7 +15,7 @@ use guests::Door;
 
 pub(crate) use begin::SPEC_LIMIT;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 const END_PATIENCE: Duration = Duration::from_secs(3);
 /// Time for the first process of a pid namespace to follow the last of the others.
 const NAMESPACE_END: Duration = Duration::from_millis(300);
+/// Time for the maker to take the zombie of the warden.
+const LAST_STEP: Duration = Duration::from_secs(1);
 /// What of the screen is kept for who attaches.
 const RECENT_LIMIT: usize = 64 << 10;
 /// Bytes that are read from the terminal at once.
@@ -188,7 +190,11 @@ impl Keeper {
     /// The warden has ended, by itself or by somebody's hand.
     fn lose_warden(&mut self) {
         let Some(warden) = self.warden.take() else { return };
-        // Its socket is closed, so it is over or about to be; what it has left is ended by the cgroup.
+        // Its socket is closed, so it is over or about to be; what it has left is ended by the cgroup. The maker, which is
+        // what is known here, waits for it: killed before, it would leave a zombie to the host's first process.
+        if let Ok(maker) = pidfd_open(warden, PidfdFlags::empty()) {
+            is_over_within(maker.as_fd(), LAST_STEP);
+        }
         kill_process(warden, Signal::KILL).unwrap_or_default();
         waitpid(Some(warden), WaitOptions::empty()).unwrap_or_default();
     }

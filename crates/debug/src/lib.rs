@@ -11,6 +11,7 @@
 //! next client collects ([`collect`]). Knows no runtime and no kit file: the caller says which process is the
 //! target and which directories to mount. Never prints, never writes into the target.
 
+mod binds;
 mod client;
 mod devices;
 mod error;
@@ -40,7 +41,7 @@ pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
 pub use rights::{Capabilities, UnknownCapability};
 pub use sessions::{DIRECTORY, Session, attach, collect, end, list};
-pub use spec::{Failure, Kit, Limits, Spec, Way, Window};
+pub use spec::{Bind, Failure, Kit, Limits, Source, Spec, Way, Window};
 pub use target::{Facts, Target};
 pub use witness::{Ended, Shown, Witness};
 

@@ -38,6 +38,12 @@ impl Capabilities {
         Capabilities(CapabilitySet::all().bits())
     }
 
+    /// A harmless one that containers lack. Whoever in the target would look into a process of the session, and at the
+    /// host's files that it was given, must have all that the process has, or SYS_PTRACE.
+    pub fn shield() -> Capabilities {
+        Capabilities(CapabilitySet::BLOCK_SUSPEND.bits())
+    }
+
     /// With those of `other`.
     #[must_use]
     pub fn and(self, other: Capabilities) -> Capabilities {

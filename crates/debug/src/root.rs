@@ -9,8 +9,9 @@
 //! for the session's cgroup. Device nodes work only where [`crate::devices`] brings harmless ones, for the
 //! session is not under the target's device rules.
 
+use crate::binds::{self, Taken};
 use crate::devices::{Devices, Entry};
-use crate::spec::{Kit, Way};
+use crate::spec::{Bind, Spec, Way};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -45,11 +46,14 @@ protocols: files
 services: files
 ";
 
-/// Kits and device nodes of the host, as mounts that are in no namespace yet.
+/// Kits, device nodes and volumes of the host, as mounts that are in no namespace yet.
 #[derive(Debug)]
 pub(crate) struct Parts {
     kits: Vec<(String, OwnedFd)>,
     host_devices: Vec<(&'static str, OwnedFd)>,
+    binds: Vec<Taken>,
+    /// Those of the target that are still to be taken.
+    own: Vec<Bind>,
 }
 
 /// A step that failed.
@@ -68,16 +72,21 @@ pub(crate) fn step<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(
 
 impl Parts {
     /// Takes them on the host.
-    pub(crate) fn gather(kits: &[Kit]) -> Result<Parts, StepError> {
+    pub(crate) fn gather(spec: &Spec) -> Result<Parts, StepError> {
         let mut taken = Vec::new();
-        for kit in kits {
+        for kit in &spec.kits {
             let doing = || format!("taking kit {} from {}", kit.name, kit.root.display());
             let mount = open_tree(rustix::fs::CWD, &kit.root, clone_flags()).map_err(step(doing()))?;
             let attributes = READ_ONLY | NO_SUID | NO_DEVICES;
             set_mount_attributes(mount.as_fd(), attributes, true).map_err(step(doing()))?;
             taken.push((kit.name.clone(), mount));
         }
-        Ok(Parts { kits: taken, host_devices: crate::devices::of_host() })
+        Ok(Parts {
+            kits: taken,
+            host_devices: crate::devices::of_host(),
+            binds: binds::of_host(&spec.binds, spec.privileged)?,
+            own: spec.binds.clone(),
+        })
     }
 }
 
@@ -97,7 +106,7 @@ pub(crate) fn taken(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
 /// What the caller holds of the target's mounts is of the old namespace and good for nothing afterwards.
 pub(crate) fn build(
     root: BorrowedFd<'_>,
-    parts: Parts,
+    mut parts: Parts,
     way: Way,
     privileged: bool,
 ) -> Result<Way, StepError> {
@@ -106,6 +115,7 @@ pub(crate) fn build(
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).map_err(step("cutting the mounts off from the target's"))?;
     chroot(".").map_err(step("entering the target's root"))?;
+    let rootless = place_binds(&mut parts, way)?;
     let devices = match directory(c"/dev") {
         Ok(dev) => Devices::of(dev.as_fd(), privileged).map_err(step("looking at the target's /dev"))?,
         Err(_) => Devices::default(),
@@ -117,7 +127,7 @@ pub(crate) fn build(
         deny_devices(old.as_fd()).map_err(step("shutting off the target's device nodes"))?;
     }
     let old = directory(c"/").map_err(opening())?;
-    if way != Way::NewRoot {
+    if way != Way::NewRoot && rootless.is_empty() {
         let laying = step("laying a new /dev over the old one");
         let laid = directory(c"/dev").map_err(laying).and_then(|dev| new_dev(dev.as_fd(), &parts, &devices));
         match laid {
@@ -126,7 +136,31 @@ pub(crate) fn build(
         }
     }
     let entries = top_level(old.as_fd()).map_err(step("looking at the target's root"))?;
-    new_root(old.as_fd(), &entries, &parts, &devices).map(|()| Way::NewRoot)
+    new_root(old.as_fd(), &entries, &parts, &devices, &rootless)?;
+    let own = directory(c"/").map_err(step("opening the new root"))?;
+    binds::place(own.as_fd(), rootless)?;
+    Ok(Way::NewRoot)
+}
+
+/// Puts volumes where there is a place for them, which stays theirs in whatever is taken along later. Those below
+/// `/dev/.purser` stay with the parts; those for which only a new root has room are given back.
+fn place_binds(parts: &mut Parts, way: Way) -> Result<Vec<Taken>, StepError> {
+    if parts.own.is_empty() {
+        return Ok(Vec::new());
+    }
+    let root = directory(c"/").map_err(step("opening the target's root"))?;
+    let of_target = binds::of_target(root.as_fd(), &parts.own)?;
+    let all = std::mem::take(&mut parts.binds).into_iter().chain(of_target);
+    let (given, others) = all.partition(|one| one.given().is_some());
+    parts.binds = given;
+    let rootless = binds::place(root.as_fd(), others)?;
+    match rootless.first() {
+        Some(_) if way == Way::OverDev => Err(StepError {
+            doing: "mounting a volume where the target's root has no directory".into(),
+            source: io::Error::other("only a new root has room for it; leave --root dev out"),
+        }),
+        _ => Ok(rootless),
+    }
 }
 
 /// A directory that is one itself: a link would lead to where the target wants.
@@ -159,7 +193,7 @@ pub(crate) fn put(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io
     Ok(move_mount(mount, c"", dir, name, flags)?)
 }
 
-fn memory(size: &str, mode: &str) -> io::Result<OwnedFd> {
+pub(crate) fn memory(size: &str, mode: &str) -> io::Result<OwnedFd> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "size", size)?;
     fsconfig_set_string(&context, "mode", mode)?;
@@ -193,6 +227,16 @@ fn kits(dev: BorrowedFd<'_>, parts: &Parts) -> Result<(), StepError> {
         put(mount.as_fd(), dir.as_fd(), &name).map_err(step(doing()))?;
     }
     write_file(dir.as_fd(), c".nssw", NAME_SERVICES).map_err(step("writing .nssw"))?;
+    if !parts.binds.is_empty() {
+        let doing = || format!("making {}", binds::GIVEN);
+        mkdirat(&dir, c".given", Mode::from_raw_mode(0o755)).map_err(step(doing()))?;
+        let given = openat(&dir, c".given", flags, Mode::empty()).map_err(step(doing()))?;
+        for bind in &parts.binds {
+            let Some(name) = bind.given() else { continue };
+            let doing = || format!("mounting a volume at {}/{}", binds::GIVEN, name.to_string_lossy());
+            bind.put_new(given.as_fd(), &name).map_err(step(doing()))?;
+        }
+    }
     if parts.kits.iter().any(|(name, _)| name == LOCALES.0) {
         symlinkat(LOCALES.1, &dir, c".l").map_err(step("linking the locales"))?;
     }
@@ -243,12 +287,18 @@ fn new_root(
     entries: &[(CString, Entry)],
     parts: &Parts,
     devices: &Devices,
+    rootless: &[Taken],
 ) -> Result<(), StepError> {
     let fresh = memory(DEV_SIZE, "755").map_err(step("making a file system in memory"))?;
     put(fresh.as_fd(), old, c"").map_err(step("laying a new root over the old one"))?;
     for (name, entry) in entries {
         let doing = || format!("taking /{} along", name.to_string_lossy());
         entry.put(fresh.as_fd(), name).map_err(step(doing()))?;
+    }
+    let first = rootless.iter().filter_map(Taken::first_name);
+    for (name, is_directory) in first.filter(|(name, _)| name.as_bytes() != b"dev") {
+        let doing = || format!("making /{}", name.to_string_lossy());
+        new_place(fresh.as_fd(), &name, is_directory).or_else(already).map_err(step(doing()))?;
     }
     mkdirat(&fresh, c"dev", Mode::from_raw_mode(0o755)).map_err(step("making /dev"))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -293,11 +343,21 @@ impl Entry {
 
 /// Mounts at a name that is not there yet.
 pub(crate) fn place(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr, is_dir: bool) -> io::Result<()> {
-    if is_dir {
-        mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
-    } else {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        drop(openat(dir, name, flags, Mode::from_raw_mode(0o644))?);
-    }
+    new_place(dir, name, is_dir)?;
     put(mount, dir, name)
+}
+
+/// An empty directory or file of ours.
+fn new_place(dir: BorrowedFd<'_>, name: &CStr, is_dir: bool) -> io::Result<()> {
+    if is_dir {
+        return Ok(mkdirat(dir, name, Mode::from_raw_mode(0o755))?);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::from_raw_mode(0o644)).map(drop)?;
+    Ok(())
+}
+
+/// Two volumes may have the same first name.
+fn already(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }

@@ -19,6 +19,8 @@ pub struct Spec {
     pub target: String,
     /// The directories with tools, in the order of their programs.
     pub kits: Vec<Kit>,
+    /// What is mounted beside what the target has.
+    pub binds: Vec<Bind>,
     /// The program and its arguments; the first shell that is there when empty.
     pub command: Vec<OsString>,
     /// `USER[:GROUP]` in the target, by name or number; the target's root when absent.
@@ -71,6 +73,33 @@ impl Kit {
     pub fn prefix(&self) -> String {
         format!("/dev/.purser/{}", self.name)
     }
+}
+
+/// A file or directory that the session sees at a place of its own; the target does not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// What is mounted, with all that is mounted below it.
+    pub source: Source,
+    /// Where: an absolute path without `..`. One name below [`Bind::GIVEN`] has room in every target; any other place
+    /// that the target lacks is made in the session alone.
+    pub at: PathBuf,
+    /// Whether nothing can be written through it.
+    pub read_only: bool,
+}
+
+impl Bind {
+    /// Where every session has room, whatever the target's root is like.
+    pub const GIVEN: &str = crate::binds::GIVEN;
+}
+
+/// Whose file it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// The host's: an absolute path without links. Without device nodes and set-user-ID programs, unless the session is
+    /// privileged.
+    Host(PathBuf),
+    /// The target's, as its own processes see it.
+    Target(PathBuf),
 }
 
 /// How the session's root is built.

@@ -2,7 +2,8 @@
 //! Who may begin which debugging session, by `[[debug.allow]]`. Decides only; the record is somebody else's
 //! business, and so is who asks.
 
-use crate::config::{Allow, Debug};
+use crate::config::{Allow, Debug, WRITABLE};
+use debug::{Bind, Source};
 use std::time::Duration;
 
 /// A session that somebody wants.
@@ -24,6 +25,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) capabilities: &'a [String],
     /// Whether all capabilities are asked for.
     pub(crate) privileged: bool,
+    /// Files and directories that it is to see beside the target's.
+    pub(crate) volumes: &'a [Bind],
     /// Why; empty when that is not told.
     pub(crate) reason: &'a str,
 }
@@ -94,16 +97,32 @@ fn lack(allow: &Allow, wanted: &Wanted<'_>) -> Option<String> {
     {
         return Some(format!("not with capability {capability}"));
     }
+    if let Some(bind) = wanted.volumes.iter().find(|bind| !may_see(allow, bind))
+        && let Source::Host(path) = &bind.source
+    {
+        let how = if bind.read_only { "read" } else { "written" };
+        return Some(format!("not with {} of the host to be {how}", path.display()));
+    }
     if allow.require_reason && wanted.reason.trim().is_empty() {
         return Some("not without --reason".to_string());
     }
     None
 }
 
+/// Whether a volume is allowed: the target's own files are there without one.
+fn may_see(allow: &Allow, bind: &Bind) -> bool {
+    let Source::Host(path) = &bind.source else { return true };
+    allow.volumes.iter().any(|volume| match volume.strip_suffix(WRITABLE) {
+        Some(writable) => path.starts_with(writable),
+        None => bind.read_only && path.starts_with(volume),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Granted, Wanted, decide};
     use crate::config::{Debug, parse};
+    use debug::{Bind, Source};
     use std::time::Duration;
 
     const POLICY: &str = r#"
@@ -113,6 +132,7 @@ users = ["ann", "%sre"]
 targets = ["web-*", "pid:*"]
 kits = ["base", "net"]
 capabilities = ["NET_RAW"]
+volumes = ["/srv/read", "/srv/write:rw"]
 require_reason = true
 max_time = "1h"
 [[debug.allow]]
@@ -124,6 +144,28 @@ privileged = true
 
     fn policy() -> Debug {
         parse(POLICY, "policy").unwrap().debug
+    }
+
+    #[test]
+    fn volumes_of_the_host_are_named() {
+        let oncall = |source: Source, read_only: bool| {
+            let volumes = [Bind { source, at: "/mnt".into(), read_only }];
+            let wanted = Wanted {
+                user: "ann",
+                container: "web-1",
+                reason: "x",
+                volumes: &volumes,
+                ..Wanted::default()
+            };
+            decide(&policy(), &wanted).map(|granted| granted.by.unwrap_or_default())
+        };
+        let host = |path: &str| Source::Host(path.into());
+        assert!(oncall(host("/srv/read/below"), true).is_ok());
+        assert!(oncall(host("/srv/write"), true).is_ok() && oncall(host("/srv/write"), false).is_ok());
+        assert!(oncall(Source::Target("/etc".into()), false).is_ok());
+        let refused = oncall(host("/srv/read"), false).unwrap_err();
+        assert!(refused.ends_with("oncall: not with /srv/read of the host to be written"), "{refused}");
+        assert!(oncall(host("/srv/readable"), true).is_err() && oncall(host("/srv"), true).is_err());
     }
 
     #[test]

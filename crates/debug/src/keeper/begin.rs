@@ -151,7 +151,7 @@ impl Host {
 }
 
 fn gather(spec: &Spec, held: &Held) -> Result<(Parts, OwnedFd, Option<Saved>), Failure> {
-    let parts = Parts::gather(&spec.kits)?;
+    let parts = Parts::gather(spec)?;
     let root = format!("/proc/{}/root", spec.facts.pid);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(&root, flags, Mode::empty()).map_err(step("opening the target's root"))?;

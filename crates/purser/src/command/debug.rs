@@ -5,6 +5,7 @@ mod kits;
 mod record;
 mod sessions;
 mod target;
+mod volumes;
 mod who;
 
 use super::place::Place;
@@ -15,7 +16,9 @@ use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::policy::{self, Granted, Wanted};
 use anyhow::Context;
-use debug::{Capabilities, DebugError, DetachKeys, Forward, Limits, Outcome, Spec, Target, Way, Window};
+use debug::{
+    Bind, Capabilities, DebugError, DetachKeys, Forward, Limits, Outcome, Spec, Target, Way, Window,
+};
 use event::{Body, SessionAction};
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -23,6 +26,7 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use volumes::Volume;
 
 /// The hidden command that keeps a session.
 const KEEPER: &str = "debug-keeper";
@@ -84,6 +88,10 @@ struct Session {
     /// All capabilities, device nodes, and set-user-ID programs.
     #[arg(short, long)]
     privileged: bool,
+    /// A file or directory of this host for the session: at the same path, or at DST; $c/PATH is one of the target's.
+    /// May be repeated.
+    #[arg(short, long = "volume", value_name = "SRC[:DST][:ro|rw]")]
+    volume: Vec<Volume>,
     /// A port of this host that leads to one of the target; may be repeated. Without a command nothing is run there,
     /// and the ports are open until Ctrl-C.
     #[arg(short = 'L', long = "forward", value_name = "[[ADDRESS:]PORT:]PORT")]
@@ -130,6 +138,7 @@ Examples:
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
   purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
+  purser debug web -v ./scripts:/scripts:ro       a directory of this host in the session, not in the target
   purser debug web --reason 'ticket 4711'         the record says why
   purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
 
@@ -190,6 +199,7 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
     let kits = kits::chosen(shelf, &session.kit, target.command())?;
     let mut spec = specification(&session, &found, &kits)?;
+    spec.binds = volumes::binds(&session.volume)?;
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
     debug::forward(target, &session.forward).inspect_err(|error| {
         tell_end(&note, error.code(), &error.to_string(), Duration::ZERO);
@@ -217,10 +227,13 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
     }
 }
 
-/// How the record calls them.
-fn forwards(forwards: &[Forward]) -> String {
-    let all: Vec<String> = forwards.iter().map(ToString::to_string).collect();
-    if all.is_empty() { String::new() } else { format!("forwards {}", all.join(", ")) }
+/// What the record says of a session beside its command.
+fn detail(forwards: &[Forward], binds: &[Bind]) -> String {
+    let forwards: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+    let volumes: Vec<String> = binds.iter().map(volumes::told).collect();
+    let all = [("forwards", forwards), ("volumes", volumes)].into_iter();
+    let all = all.filter(|(_, words)| !words.is_empty());
+    all.map(|(what, words)| format!("{what} {}", words.join(", "))).collect::<Vec<_>>().join("; ")
 }
 
 /// Ports are open, and nothing else is done, until a signal or the target's end.
@@ -300,6 +313,7 @@ fn allowed(
         true => Capabilities::default(),
         false => found.target.capabilities(),
     };
+    let usual = usual.and(Capabilities::shield());
     let capabilities = spec.capabilities.without(usual).to_string();
     let capabilities: Vec<String> =
         capabilities.split(' ').filter(|word| *word != "none").map(str::to_string).collect();
@@ -313,6 +327,7 @@ fn allowed(
         kits: &names,
         capabilities: capabilities.as_slice(),
         privileged: session.privileged,
+        volumes: &spec.binds,
         reason: &session.reason,
     };
     let start = event::Session {
@@ -326,7 +341,7 @@ fn allowed(
         capabilities: spec.capabilities.bits(),
         command: recorded_words(&session.command),
         reason: session.reason.clone(),
-        detail: forwards(&session.forward),
+        detail: detail(&session.forward, &spec.binds),
         ..event::Session::default()
     };
     let container = container.map_or("", |container| container.id.as_str());
@@ -382,6 +397,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
         id,
         target: found.name.clone(),
         kits: kits.iter().map(|chosen| chosen.kit.clone()).collect(),
+        binds: Vec::new(),
         command: session.command.clone(),
         user: session.user.clone(),
         work_dir: session.work_dir.clone(),
@@ -430,6 +446,9 @@ fn capabilities(
     }
     let (trace, nodes) = ("SYS_PTRACE".parse()?, "MKNOD".parse()?);
     let mut granted = kits.iter().fold(added, |all, chosen| all.and(chosen.capabilities));
+    if session.volume.iter().any(Volume::is_of_host) {
+        granted = granted.and(Capabilities::shield());
+    }
     // Who debugs another user's process reads that user's files, the program and its libraries, and stops its threads
     // by signals: gdb without KILL waits for ever at the first breakpoint.
     if granted.has(trace) && !target.is_root() {

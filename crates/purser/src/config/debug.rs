@@ -6,10 +6,12 @@ use super::glob::Glob;
 use super::quantity::Age;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// Most entries of `[[debug.allow]]`.
 const ALLOW_LIMIT: usize = 64;
+/// What a volume ends with that may be written.
+pub const WRITABLE: &str = ":rw";
 /// Longest name of a user, group or kit, in bytes.
 const NAME_LIMIT: usize = 64;
 
@@ -59,6 +61,9 @@ pub struct Allow {
     /// Capabilities beyond those of the target's own process; none given means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,
+    /// Files and directories of the host that a session may see, with all below them; it may write with `:rw` only.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Whether all capabilities may be asked for at once.
     #[serde(default)]
     pub privileged: bool,
@@ -100,6 +105,15 @@ pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
             if let Some(place) = words.iter().position(bad) {
                 return check::fault(format!("{}[{place}]", at(key)), "this is no name");
             }
+        }
+        check::list(&at("volumes"), allow.volumes.len())?;
+        let is_no_path = |volume: &String| {
+            let path = Path::new(volume.strip_suffix(WRITABLE).unwrap_or(volume));
+            !path.is_absolute() || path.components().any(|part| part == Component::ParentDir)
+        };
+        if let Some(place) = allow.volumes.iter().position(is_no_path) {
+            let text = "write an absolute path, with :rw behind it when it may be written";
+            return check::fault(format!("{}[{place}]", at("volumes")), text);
         }
         check::list(&at("targets"), allow.targets.len())?;
         check::list(&at("images"), allow.images.len())?;

@@ -180,6 +180,10 @@ fn who_may_debug_is_checked_where_it_stands() {
         ("[[debug.allow]]\nname = \"\"", "2:1: debug.allow[0].name: a name has 1 to 64 bytes"),
         ("[[debug.allow]]\nname = \"a\"\nusers = [\"%\"]", "3:10: debug.allow[0].users[0]: this is no name"),
         ("[[debug.allow]]\nname = \"a\"\nkits = [\"a b\"]", "3:9: debug.allow[0].kits[0]: this is no name"),
+        (
+            "[[debug.allow]]\nname = \"a\"\nvolumes = [\"/x\", \"y:rw\"]",
+            "3:18: debug.allow[0].volumes[1]: write an absolute path, with :rw behind it when it may be written",
+        ),
         ("[[debug.allow]]\nname = \"a\"\nmax_time = \"soon\"", "is no length of time"),
         ("[[debug.allow]]\nname = \"a\"\nuser = []", "did you mean \"users\"?"),
         ("[[debug.allow]]\nname = \"a\"\n[[debug.allow]]\nname = \"a\"", "there are two entries \"a\""),

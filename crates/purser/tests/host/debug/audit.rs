@@ -45,7 +45,8 @@ fn a_session_is_recorded_with_all_it_ran() -> Result<()> {
     // With their paths, so that the shell does not run them without an exec.
     let script = "/dev/.purser/base/bin/id; exec /dev/.purser/base/bin/ls /password=hunter2";
     let command = ["sh", "-c", script];
-    let ended = output(&mut session(&agent, &target, &["--reason", "case 7"], &command)?)?;
+    let options = ["--reason", "case 7", "--volume", "/usr:/mnt/usr:ro"];
+    let ended = output(&mut session(&agent, &target, &options, &command)?)?;
     ensure!(ended.status.code() == Some(1), "{ended:?}");
     let told = of_sessions(&agent, |all| has(all, "session_end"))?;
     let (start, end) = (&told[0], &told[1]);
@@ -53,6 +54,7 @@ fn a_session_is_recorded_with_all_it_ran() -> Result<()> {
     let of = |document: &Value| document["purser"]["session"].clone();
     ensure!(of(start)["id"] == of(end)["id"] && of(start)["reason"] == "case 7", "{start} {end}");
     ensure!(of(start)["target"] == target.name && of(start)["kits"][0] == "base", "{start}");
+    ensure!(of(start)["detail"] == "volumes /usr:/mnt/usr:ro", "{start}");
     ensure!(of(end)["exit_code"] == 1, "{end}");
     let id = start["container"]["id"].clone();
     // What ran in the session is the container's, although it does not count as such for the kernel.
@@ -114,6 +116,7 @@ targets = ["purser-test-debug-*"]
 kits = ["base"]
 capabilities = []
 require_reason = true
+volumes = ["/usr"]
 max_time = "1s"
 "#;
 
@@ -127,6 +130,7 @@ fn what_is_not_allowed_is_refused_and_recorded() -> Result<()> {
         (&[][..], "not without --reason"),
         (&["--reason", "x", "--privileged"], "not with --privileged"),
         (&["--reason", "x", "--cap-add", "SYS_PTRACE"], "not with capability SYS_PTRACE"),
+        (&["--reason", "x", "--volume", "/etc:/x:ro"], "not with /etc of the host to be read"),
     ] {
         let refused = output(&mut session(&agent, &target, options, &["true"])?)?;
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -137,10 +141,11 @@ fn what_is_not_allowed_is_refused_and_recorded() -> Result<()> {
     let refused = output(by_sudo.env("SUDO_UID", "1000"))?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(refused.status.code() == Some(2) && said.contains("not for who comes by sudo"), "{said}");
-    let told = of_sessions(&agent, |all| all.len() == 3)?;
+    let told = of_sessions(&agent, |all| all.len() == 4)?;
     ensure!(told.iter().all(|one| one["event"]["action"] == "session_refused"), "{told:?}");
     let begun = Instant::now();
-    let limited = output(&mut session(&agent, &target, &reason, &["sleep", "100"])?)?;
+    let allowed = [&reason[..], &["-v", "/usr/bin:ro"]].concat();
+    let limited = output(&mut session(&agent, &target, &allowed, &["sleep", "100"])?)?;
     ensure!(limited.status.code() == Some(137) && begun.elapsed() < LIMIT, "{limited:?}");
     let told = of_sessions(&agent, |all| has(all, "session_end"))?;
     let detail = &told.last().unwrap()["purser"]["session"]["detail"];

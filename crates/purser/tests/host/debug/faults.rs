@@ -179,9 +179,13 @@ fn user_namespaces() -> Result<()> {
         .iter()
         .map(|way| printed(&format!("pid:{inner}"), &["--root", way], &["sh", "-c", "id -u; ls /dev/.purser; cat /proc/self/uid_map; echo x >/dev/null; touch $HOME/x; ps | wc -l"]))
         .collect();
+    let volumes = ["-v", "/usr/bin:/purser-test-new/bin:ro", "-v", "/usr/bin:/usr/lib/purser-test-new:ro"];
+    let script = "ls -d /purser-test-new/bin/env /usr/lib/purser-test-new/env";
+    let seen = printed(&format!("pid:{inner}"), &volumes, &["sh", "-c", script]);
     drop(output(Command::new("kill").args(["-9", &inner])));
     child.wait()?;
     found?;
+    ensure!(seen? == "/purser-test-new/bin/env\n/usr/lib/purser-test-new/env\n", "other volumes");
     for told in told? {
         ensure!(told.starts_with("0\nbase\n         0          0          1\n"), "{told}");
     }
