@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +72,7 @@ pub fn start(
     arguments: &[&str],
     keys: &DetachKeys,
 ) -> Result<Outcome, DebugError> {
-    let (link, mut keeper) = start_keeper(arguments)?;
+    let (link, mut keeper) = start_keeper(arguments, &spec.directory)?;
     let text = specification(spec)?;
     // With a terminal the keeper has this one to put it back, and the program gets one of the target's.
     let relays = match spec.terminal {
@@ -100,8 +101,8 @@ pub fn start(
     Ok(outcome?)
 }
 
-fn start_keeper(arguments: &[&str]) -> Result<(Link, Child), DebugError> {
-    let exe = exe::unwritable().map_err(host("taking hold of this program's file"))?;
+fn start_keeper(arguments: &[&str], directory: &Path) -> Result<(Link, Child), DebugError> {
+    let exe = exe::unwritable(directory).map_err(host("taking hold of this program's file"))?;
     let (link, its_link) = Link::pair().map_err(host("making a pair of sockets"))?;
     let mut command = Command::new(format!("/proc/self/fd/{}", exe.as_raw_fd()));
     command.arg0("purser").args(arguments).env_clear();

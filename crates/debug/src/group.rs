@@ -5,13 +5,16 @@
 
 use crate::spec::Limits;
 use crate::traced;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use sys::mounts::{READ_ONLY, set_mount_attributes};
 
 /// The cgroup that holds all sessions'.
 const PARENT: &str = "purser-debug";
@@ -111,8 +114,8 @@ impl Group {
         let is_unified = unified.is_some();
         let of = self.trees.iter().find(|(tree, _)| tree.controller.is_none() == is_unified);
         let looks = if is_unified { 1 } else { LOOKS_V1 };
-        let path = of.map(|(_, path)| path.join("cgroup.procs")).unwrap_or_default();
-        let lists = (0..looks).map(|_| File::open(&path)).collect::<io::Result<_>>()?;
+        let path = of.map(|(_, path)| path.as_path()).unwrap_or(Path::new(""));
+        let lists = read_only_lists(path, looks)?;
         Ok(Entrance { unified, tasks, members: Members { lists, is_unified } })
     }
 
@@ -199,6 +202,17 @@ impl Members {
         }
         Some(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect())
     }
+}
+
+/// The list of a cgroup's processes, opened so that whoever gets at the descriptor cannot open it anew for writing:
+/// with that a process of the target would leave its own cgroup. The mount that it is opened through is read-only, and
+/// in no namespace as soon as this is over, so that nobody changes its flags.
+fn read_only_lists(cgroup: &Path, count: usize) -> io::Result<Vec<File>> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(rustix::fs::CWD, cgroup, flags)?;
+    set_mount_attributes(mount.as_fd(), READ_ONLY, false)?;
+    let open = || Ok(openat(&mount, "cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.into());
+    (0..count).map(|_| open()).collect()
 }
 
 fn make_below_parent(tree: &Tree, path: &Path) -> io::Result<()> {

@@ -25,6 +25,7 @@ mod program;
 mod relay;
 mod rights;
 mod root;
+mod sealed;
 mod sessions;
 mod spec;
 mod target;

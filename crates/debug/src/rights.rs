@@ -33,6 +33,10 @@ impl Capabilities {
         Capabilities(bits)
     }
 
+    pub(crate) const fn one(capability: CapabilitySet) -> Capabilities {
+        Capabilities(capability.bits())
+    }
+
     /// Every capability this kernel may know.
     pub fn all() -> Capabilities {
         Capabilities(CapabilitySet::all().bits())

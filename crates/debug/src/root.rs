@@ -11,6 +11,8 @@
 
 use crate::binds::{self, Taken};
 use crate::devices::{Devices, Entry};
+use crate::rights::Capabilities;
+use crate::sealed::{self, Sealer};
 use crate::spec::{Bind, Spec, Way};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, readlinkat, statat, symlinkat};
 use rustix::mount::{
@@ -19,6 +21,7 @@ use rustix::mount::{
     unmount,
 };
 use rustix::process::{chroot, fchdir, pivot_root};
+use rustix::thread::{CapabilitySet, ThreadNameSpaceType};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +32,10 @@ pub(crate) const ENTRIES_LIMIT: usize = 4096;
 /// The names in the session's `/dev`, and room for what is written below a session's home.
 const DEV_SIZE: &str = "1m";
 const HOME_SIZE: &str = "64m";
+
+/// Why a kit is not taken as a plain read-only mount.
+const SEAL_NEEDED: &str = " as a file system that cannot be made writable, which a target or session with SYS_ADMIN needs \
+                           (is the overlay file system there? modprobe overlay)";
 
 /// A directory for the session's own files, gone with it.
 pub(crate) const HOME: &str = "/dev/.purser/.home";
@@ -73,12 +80,15 @@ pub(crate) fn step<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(
 impl Parts {
     /// Takes them on the host.
     pub(crate) fn gather(spec: &Spec) -> Result<Parts, StepError> {
+        let sealer = Sealer::at(&spec.directory).map_err(step("making an empty directory"))?;
         let mut taken = Vec::new();
         for kit in &spec.kits {
             let doing = || format!("taking kit {} from {}", kit.name, kit.root.display());
-            let mount = open_tree(rustix::fs::CWD, &kit.root, clone_flags()).map_err(step(doing()))?;
-            let attributes = READ_ONLY | NO_SUID | NO_DEVICES;
-            set_mount_attributes(mount.as_fd(), attributes, true).map_err(step(doing()))?;
+            let dir = sealed::directory(&kit.root).map_err(step(doing()))?;
+            let mount = sealer.seal(dir.as_fd()).or_else(|error| match may_remount(spec) {
+                true => Err(step(doing() + SEAL_NEEDED)(error)),
+                false => read_only(dir.as_fd()).map_err(step(doing())),
+            })?;
             taken.push((kit.name.clone(), mount));
         }
         Ok(Parts {
@@ -88,6 +98,23 @@ impl Parts {
             own: spec.binds.clone(),
         })
     }
+}
+
+/// Whether anybody in the session's mount namespace may have the right to make a mount writable.
+fn may_remount(spec: &Spec) -> bool {
+    let admin = Capabilities::one(CapabilitySet::SYS_ADMIN);
+    let all = spec.facts.bounding.and(spec.capabilities).and(spec.granted);
+    // Who shares the host's mounts needs no kit to change it.
+    let is_apart =
+        ThreadNameSpaceType::from_bits_retain(spec.facts.namespaces).contains(ThreadNameSpaceType::MOUNT);
+    is_apart && all.has(admin)
+}
+
+/// For kernels without overlay, or file systems that it cannot take.
+fn read_only(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mount = open_tree(dir, c"", clone_flags() | OpenTreeFlags::AT_EMPTY_PATH)?;
+    set_mount_attributes(mount.as_fd(), READ_ONLY | NO_SUID | NO_DEVICES, true)?;
+    Ok(mount)
 }
 
 fn clone_flags() -> OpenTreeFlags {

@@ -51,6 +51,8 @@ pub struct Facts {
     /// Its effective user, as the host numbers it.
     pub(crate) user: u32,
     pub(crate) capabilities: Capabilities,
+    /// What it and its children can come to have.
+    pub(crate) bounding: Capabilities,
     /// The letter of its state.
     pub(crate) state: char,
     /// Its PATH.
@@ -141,6 +143,10 @@ fn facts(pid: i32) -> Result<Facts, DebugError> {
     let status = String::from_utf8_lossy(&read("status")?).into_owned();
     let field = |name: &str| field(&status, name);
     let number = |name: &str, column: usize| field(name)?.split_whitespace().nth(column)?.parse().ok();
+    let capabilities = |name: &str| {
+        let bits = field(name).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        Capabilities::from_bits(bits.unwrap_or(0))
+    };
     let work_dir = proc.join("cwd");
     let work_dir = fs::read_link(&work_dir).map_err(|source| unreadable(pid, work_dir, source))?;
     Ok(Facts {
@@ -150,9 +156,8 @@ fn facts(pid: i32) -> Result<Facts, DebugError> {
             .unwrap_or(pid),
         namespaces: differing(&proc)?,
         user: number("Uid", 1).unwrap_or(u32::MAX),
-        capabilities: Capabilities::from_bits(
-            field("CapPrm").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0),
-        ),
+        capabilities: capabilities("CapPrm"),
+        bounding: capabilities("CapBnd"),
         state: field("State").and_then(|state| state.chars().next()).unwrap_or('?'),
         path: read("environ").ok().and_then(|text| search_path(&text)),
         work_dir,

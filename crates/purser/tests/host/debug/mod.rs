@@ -3,6 +3,7 @@
 //! nothing, and what is left, which is nothing.
 
 mod audit; // sessions in the record, and what the policy forbids
+mod escape; // attempts to get out
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root
 mod kills; // every process of a session is killed at any point
