@@ -5,8 +5,9 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 14] = [
+const KNOWS: [(&str, &[&str]); 15] = [
     ("container", &[]),
+    ("cores", &[]),
     ("debug", &["sys"]),
     ("event", &[]),
     ("image", &[]),
@@ -17,6 +18,7 @@ const KNOWS: [(&str, &[&str]); 14] = [
         "purser",
         &[
             "container",
+            "cores",
             "debug",
             "event",
             "image",
