@@ -8,7 +8,7 @@
 
 use crate::devices::Entry;
 use crate::root::{ENTRIES_LIMIT, StepError, memory, names, place as place_new, put, step};
-use crate::spec::{Bind, Source};
+use crate::spec::{Bind, Held, Source};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, chownat, fstat, mkdirat, openat, openat2,
 };
@@ -78,6 +78,22 @@ pub(crate) fn of_host(binds: &[Bind], privileged: bool) -> Result<Vec<Taken>, St
     Ok(taken)
 }
 
+/// Takes what the client has open. Its link in /proc leads to the very file, also to one without a name.
+pub(crate) fn of_client(held: &[Held]) -> Result<Vec<Taken>, StepError> {
+    let mut taken = Vec::new();
+    for held in held {
+        let doing = || format!("taking {} of the client", held.name);
+        let path = PathBuf::from(format!("/proc/{}/fd/{}", held.pid, held.descriptor));
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = open(CWD, &path, flags, ResolveFlags::empty()).map_err(step(doing()))?;
+        let mount = clone(file.as_fd()).map_err(step(doing()))?;
+        let attributes = READ_ONLY | NO_SUID | NO_DEVICES;
+        set_mount_attributes(mount.as_fd(), attributes, true).map_err(step(doing()))?;
+        taken.push(Taken { at: Path::new(GIVEN).join(&held.name), mount, is_directory: false });
+    }
+    Ok(taken)
+}
+
 /// Takes those of the target, before anything is changed for the session.
 pub(crate) fn of_target(root: BorrowedFd<'_>, binds: &[Bind]) -> Result<Vec<Taken>, StepError> {
     let mut taken = Vec::new();
@@ -95,13 +111,18 @@ pub(crate) fn of_target(root: BorrowedFd<'_>, binds: &[Bind]) -> Result<Vec<Take
 }
 
 fn take(file: BorrowedFd<'_>, bind: &Bind) -> io::Result<Taken> {
+    let mount = clone(file)?;
+    let is_directory = is_directory(&fstat(&mount)?);
+    Ok(Taken { at: bind.at.clone(), mount, is_directory })
+}
+
+/// A copy of the mount, from this file on.
+fn clone(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = open_tree(file, c"", flags)?;
-    let is_directory = is_directory(&fstat(&mount)?);
-    Ok(Taken { at: bind.at.clone(), mount, is_directory })
+    Ok(open_tree(file, c"", flags)?)
 }
 
 fn is_directory(stat: &Stat) -> bool {

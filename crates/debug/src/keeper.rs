@@ -175,6 +175,7 @@ impl Keeper {
                 Kind::Started => {
                     self.end.started = true;
                     self.end.deadline = None;
+                    self.drop_names();
                     self.tell(Kind::Started, b"");
                 }
                 Kind::Exited => self.end.code = payload.first().copied(),
@@ -311,7 +312,16 @@ impl Keeper {
     }
 
     /// Nothing is left before the client hears of the end.
+    /// What is mounted stays without its name.
+    fn drop_names(&self) {
+        for name in self.spec.held.iter().filter_map(|held| held.passing_name.as_ref()) {
+            // It may be gone, by the client's hand.
+            std::fs::remove_file(name).unwrap_or_default();
+        }
+    }
+
     fn finish(mut self, mut witness: Witness) {
+        self.drop_names();
         let cleared = self.group.clear();
         self.door.close();
         let mut rest = LAST_WORDS_LIMIT;

@@ -91,12 +91,9 @@ impl Parts {
             })?;
             taken.push((kit.name.clone(), mount));
         }
-        Ok(Parts {
-            kits: taken,
-            host_devices: crate::devices::of_host(),
-            binds: binds::of_host(&spec.binds, spec.privileged)?,
-            own: spec.binds.clone(),
-        })
+        let mut binds = binds::of_host(&spec.binds, spec.privileged)?;
+        binds.extend(binds::of_client(&spec.held)?);
+        Ok(Parts { kits: taken, host_devices: crate::devices::of_host(), binds, own: spec.binds.clone() })
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Spec {
     pub kits: Vec<Kit>,
     /// What is mounted beside what the target has.
     pub binds: Vec<Bind>,
+    /// What the client has open and the session is to see, whatever its name on the host is.
+    pub held: Vec<Held>,
     /// The program and its arguments; the first shell that is there when empty.
     pub command: Vec<OsString>,
     /// `USER[:GROUP]` in the target, by name or number; the target's root when absent.
@@ -90,6 +92,19 @@ pub struct Bind {
 impl Bind {
     /// Where every session has room, whatever the target's root is like.
     pub const GIVEN: &str = crate::binds::GIVEN;
+}
+
+/// A file that the client has open until the session has begun. Mounted read-only below [`Bind::GIVEN`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// The client's number.
+    pub pid: i32,
+    /// The client's descriptor.
+    pub descriptor: i32,
+    /// A name of it that goes when the session has the file: one without a name cannot be mounted.
+    pub passing_name: Option<PathBuf>,
+    /// One name.
+    pub name: String,
 }
 
 /// Whose file it is.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser debug`: a toolbox in a running container.
 
+mod cored;
+mod cores;
 mod kits;
 mod record;
 mod sessions;
@@ -43,6 +45,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
+    Cores(cores::List),
     Sessions(sessions::List),
     Attach(sessions::Attach),
     End(sessions::End),
@@ -54,6 +57,15 @@ struct Session {
     /// k8s:NAMESPACE/POD/CONTAINER; or a process, pid:NUMBER.
     #[arg(value_name = "TARGET", default_value = "", hide_default_value = true)]
     target: String,
+    /// A core file, also a compressed one: a path in the target, if one is named, or of this host, or coredump:PID,
+    /// coredump:NAME, coredump:latest for one that systemd-coredump has kept. The session is in the container, or on
+    /// the host, that has its program with the same build-id; gdb opens it when there is no command, and with options
+    /// alone behind --.
+    #[arg(long, value_name = "FILE|coredump:WHICH")]
+    core: Option<String>,
+    /// The target whose files the core is looked at with; nothing is searched then.
+    #[arg(long = "in", value_name = "TARGET", requires = "core")]
+    tree: Option<String>,
     /// A kit by name, or a directory with a kit.toml; may be repeated [default: base, and the kits that suit what
     /// runs in the target].
     #[arg(short, long = "kit", value_name = "NAME|DIR")]
@@ -138,6 +150,8 @@ Examples:
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
   purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
+  purser debug --core core.4711                   a backtrace, with the files of the container that has the program
+  purser debug --core coredump:latest -- -ex 'info registers'        systemd-coredump's latest, and a command for gdb
   purser debug web -v ./scripts:/scripts:ro       a directory of this host in the session, not in the target
   purser debug web --reason 'ticket 4711'         the record says why
   purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
@@ -147,6 +161,7 @@ Exit codes: the command's; 128 and the signal's number when it was killed; 125 n
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
+        Some(Action::Cores(list)) => cores::list(&list),
         Some(Action::Sessions(list)) => sessions::list(&list),
         Some(Action::Attach(_) | Action::End(_)) if who::comes_by_sudo() => {
             // Whose session it is, and whether one may be where it is, nobody has asked.
@@ -154,7 +169,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Some(Action::Attach(attach)) => sessions::attach(&attach),
         Some(Action::End(end)) => sessions::end(&end),
-        None if args.session.target.is_empty() => {
+        None if args.session.target.is_empty() && args.session.core.is_none() => {
             Err(Usage("name a container; purser debug --help shows how".into()).into())
         }
         None => Ok(begin(args.session).unwrap_or_else(|error| refused(&error))),
@@ -185,7 +200,7 @@ fn refused(error: &anyhow::Error) -> Exit {
     }
 }
 
-fn begin(session: Session) -> anyhow::Result<Exit> {
+fn begin(mut session: Session) -> anyhow::Result<Exit> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("a session needs root: run it with sudo");
     }
@@ -194,13 +209,24 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
         return Err(Usage(format!("a reason, and a target, has at most {REASON_LIMIT} bytes")).into());
     }
     let config = session.place.load()?.0;
-    let found = target::resolve(&session.target)?;
+    let mut core = cored::wanted(&mut session)?;
+    let found = match core.as_mut().and_then(|core| core.found.take()) {
+        Some(found) => found,
+        None => target::resolve(&session.target)?,
+    };
+    if let Some(core) = &mut core {
+        core.check(&found, &session.target)?;
+    }
     let target = &found.target;
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
     let kits = kits::chosen(shelf, &session.kit, target.command())?;
     let mut spec = specification(&session, &found, &kits)?;
     spec.binds = volumes::binds(&session.volume)?;
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
+    if let Some(core) = &mut core {
+        core.mount(&mut spec)
+            .inspect_err(|error| tell_end(&note, 125, &error.to_string(), Duration::ZERO))?;
+    }
     debug::forward(target, &session.forward).inspect_err(|error| {
         tell_end(&note, error.code(), &error.to_string(), Duration::ZERO);
     })?;
@@ -228,10 +254,11 @@ fn begin(session: Session) -> anyhow::Result<Exit> {
 }
 
 /// What the record says of a session beside its command.
-fn detail(forwards: &[Forward], binds: &[Bind]) -> String {
-    let forwards: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+fn detail(session: &Session, binds: &[Bind]) -> String {
+    let core: Vec<String> = session.core.iter().cloned().collect();
+    let forwards: Vec<String> = session.forward.iter().map(ToString::to_string).collect();
     let volumes: Vec<String> = binds.iter().map(volumes::told).collect();
-    let all = [("forwards", forwards), ("volumes", volumes)].into_iter();
+    let all = [("core", core), ("forwards", forwards), ("volumes", volumes)].into_iter();
     let all = all.filter(|(_, words)| !words.is_empty());
     all.map(|(what, words)| format!("{what} {}", words.join(", "))).collect::<Vec<_>>().join("; ")
 }
@@ -341,7 +368,7 @@ fn allowed(
         capabilities: spec.capabilities.bits(),
         command: recorded_words(&session.command),
         reason: session.reason.clone(),
-        detail: detail(&session.forward, &spec.binds),
+        detail: detail(session, &spec.binds),
         ..event::Session::default()
     };
     let container = container.map_or("", |container| container.id.as_str());
@@ -398,6 +425,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
         target: found.name.clone(),
         kits: kits.iter().map(|chosen| chosen.kit.clone()).collect(),
         binds: Vec::new(),
+        held: Vec::new(),
         command: session.command.clone(),
         user: session.user.clone(),
         work_dir: session.work_dir.clone(),
@@ -446,7 +474,11 @@ fn capabilities(
     }
     let (trace, nodes) = ("SYS_PTRACE".parse()?, "MKNOD".parse()?);
     let mut granted = kits.iter().fold(added, |all, chosen| all.and(chosen.capabilities));
-    if session.volume.iter().any(Volume::is_of_host) {
+    if session.core.is_some() {
+        // Nothing that runs is looked at; only files are, whose ever they are.
+        granted = added.and("DAC_OVERRIDE".parse()?);
+    }
+    if session.core.is_some() || session.volume.iter().any(Volume::is_of_host) {
         granted = granted.and(Capabilities::shield());
     }
     // Who debugs another user's process reads that user's files, the program and its libraries, and stops its threads

@@ -73,6 +73,21 @@ pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
     Ok(Found { target: held(pid, &one.id, word)?, name: one.name.clone(), container: Some(one.clone()) })
 }
 
+/// The containers that run, each with a process.
+pub(super) fn running() -> Vec<Recorded> {
+    let is_live = |one: &Recorded| one.pid.is_some_and(|pid| is_of(pid, &one.id));
+    everything(&container::recorded(&Sources::default())).into_iter().filter(is_live).collect()
+}
+
+/// What to call a container so that it and no other is meant.
+pub(super) fn word(one: &Recorded) -> String {
+    let means = |word: &String| {
+        let found = resolve(word).ok().and_then(|found| found.container);
+        found.is_some_and(|found| found.id == one.id)
+    };
+    Some(one.name.clone()).filter(|name| !name.is_empty() && means(name)).unwrap_or_else(|| one.id.clone())
+}
+
 /// Held first, looked at again after: a number may have come to mean another process in between.
 fn held(pid: i32, id: &str, word: &str) -> anyhow::Result<Target> {
     let target = Target::open(pid)?;

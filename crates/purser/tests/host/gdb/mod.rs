@@ -3,6 +3,7 @@
 //! nothing had been.
 
 mod bundle; // targets in user namespaces
+mod cores; // cores in place of processes
 mod hostile; // targets that want the debugger to do something
 mod targets; // the programs, as images, and the kits
 

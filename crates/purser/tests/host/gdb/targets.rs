@@ -22,7 +22,7 @@ const LOADER: &str = "ld-linux-x86-64.so.2";
 
 /// A word about what cannot be had here, which is a failure where all must be had.
 #[allow(clippy::print_stdout, reason = "a test says SKIP")]
-fn skip<T>(reason: &str) -> Result<Option<T>> {
+pub(super) fn skip<T>(reason: &str) -> Result<Option<T>> {
     ensure!(std::env::var_os("PURSER_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: {reason}");
     println!("SKIP {reason}");
     Ok(None)
