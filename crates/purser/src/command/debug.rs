@@ -10,6 +10,8 @@ mod target;
 mod volumes;
 mod who;
 
+pub(super) use who::comes_by_sudo;
+
 use super::place::Place;
 use super::{output, say};
 use crate::command::Usage;
@@ -117,6 +119,9 @@ struct Session {
     /// The most processes and threads the session may have.
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().processes)]
     processes: u32,
+    /// Have another program's command line: docker-debug. Comes first, and all behind it is that program's.
+    #[arg(long = "as", value_name = "PROGRAM")]
+    as_program: Option<String>,
     /// How the session's root is built.
     #[arg(long, value_name = "WAY", value_enum, default_value_t = RootWay::Auto)]
     root: RootWay,
@@ -154,6 +159,7 @@ Examples:
   purser debug --core coredump:latest -- -ex 'info registers'        systemd-coredump's latest, and a command for gdb
   purser debug web -v ./scripts:/scripts:ro       a directory of this host in the session, not in the target
   purser debug web --reason 'ticket 4711'         the record says why
+  purser debug --as docker-debug web bash         docker-debug's command line; a link of that name does it, too
   purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
 
 Exit codes: the command's; 128 and the signal's number when it was killed; 125 no session,
@@ -169,6 +175,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         }
         Some(Action::Attach(attach)) => sessions::attach(&attach),
         Some(Action::End(end)) => sessions::end(&end),
+        None if args.session.as_program.is_some() => Err(Usage(
+            "only docker-debug's command line is known: purser debug --as docker-debug --help".into(),
+        )
+        .into()),
         None if args.session.target.is_empty() && args.session.core.is_none() => {
             Err(Usage("name a container; purser debug --help shows how".into()).into())
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser man`: manual pages from the definition of the command line, for packagers.
 
-use super::{definition, output};
+use super::{definition, docker_debug, output};
 use crate::exit::Exit;
 use anyhow::Context;
 use std::io::Write;
@@ -24,9 +24,10 @@ Exit codes: 0 done, 1 failed, 2 wrong command line";
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     std::fs::create_dir_all(&args.dir)
         .and_then(|()| clap_mangen::generate_to(definition(), &args.dir))
+        .and_then(|()| clap_mangen::generate_to(docker_debug::definition(), &args.dir))
         .with_context(|| format!("writing manual pages into {}", args.dir.display()))?;
     let mut out = output::stdout();
-    let pages = pages(&definition());
+    let pages = pages(&definition()) + pages(&docker_debug::definition());
     writeln!(out, "{pages} pages, first of them {}", args.dir.join("purser.1").display())?;
     out.flush()?;
     Ok(Exit::Success)

@@ -5,6 +5,7 @@
 mod completions;
 mod config;
 mod debug;
+mod docker_debug;
 mod doctor;
 mod export;
 mod filter;
@@ -112,7 +113,13 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> Exit {
-    let exit = match Cli::try_parse() {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some(words) = docker_debug::words(&line) {
+        let exit = docker_debug::main(words);
+        talk::flush();
+        return exit;
+    }
+    let exit = match Cli::try_parse_from(&line) {
         Ok(cli) => told_as_exit(dispatch(cli.command)),
         Err(error) => wrong_usage(&error),
     };
@@ -127,6 +134,15 @@ fn follow_until(arguments: &[OsString], over: &AtomicBool, ready: impl FnOnce())
     match Cli::try_parse_from(line.chain(arguments.iter().map(OsString::as_os_str))) {
         Ok(Cli { command: Command::Log(args) }) => told_as_exit(log::follow_until(args, over, ready)),
         Ok(_) => Exit::Problem,
+        Err(error) => wrong_usage(&error),
+    }
+}
+
+/// Runs `purser debug` with these arguments inside this process.
+fn debug_with(arguments: &[OsString]) -> Exit {
+    let line = [OsStr::new("purser"), OsStr::new("debug")].into_iter();
+    match Cli::try_parse_from(line.chain(arguments.iter().map(OsString::as_os_str))) {
+        Ok(cli) => told_as_exit(dispatch(cli.command)),
         Err(error) => wrong_usage(&error),
     }
 }

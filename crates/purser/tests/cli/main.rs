@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod docker_debug;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod program;

@@ -37,7 +37,7 @@ impl Who {
 }
 
 /// Whether another user than root has come by sudo, doas or pkexec. Each of them sets its variable itself.
-pub(super) fn comes_by_sudo() -> bool {
+pub(in crate::command) fn comes_by_sudo() -> bool {
     [("SUDO_UID", "0"), ("PKEXEC_UID", "0"), ("DOAS_USER", "root")]
         .iter()
         .any(|(name, root)| std::env::var_os(name).is_some_and(|who| who != *root))

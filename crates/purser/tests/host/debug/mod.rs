@@ -3,6 +3,7 @@
 //! nothing, and what is left, which is nothing.
 
 mod audit; // sessions in the record, and what the policy forbids
+mod compat; // docker-debug, flag by flag and defect by defect
 mod escape; // attempts to get out
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root
@@ -26,7 +27,7 @@ use crate::lab::{IMAGE, output, run, source_dir, temporary, unique};
 
 /// Time for what is left to go.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
-const APPLETS: [&str; 20] = [
+const APPLETS: [&str; 21] = [
     "sh",
     "ls",
     "cat",
@@ -47,6 +48,7 @@ const APPLETS: [&str; 20] = [
     "echo",
     "touch",
     "head",
+    "pwd",
 ];
 
 /// A directory with one kit: busybox, and a program that attaches to others.
