@@ -25,6 +25,7 @@ pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
     "cpio",
+    "crun",
     "curl",
     "debootstrap",
     "golang-go",
@@ -44,6 +45,7 @@ pub(crate) const TESTS: &[&str] = &[
     "strace",
     "systemd",
     "systemd-container",
+    "uidmap",
 ];
 
 /// To compare speed with what the distribution has.

@@ -9,15 +9,16 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::files::{self, FILE_LIMIT};
+use crate::identity::is_full_id;
 use crate::oci::{Bundle, Row, named_by_id, stored};
 use crate::{Cgroup, Info, Pod, Runtime, Sources, api, identify, parse_proc_cgroup};
 
 /// The most containers of one runtime that are looked at.
 const CONTAINERS_LIMIT: usize = 10_000;
 /// The most processes of the host that are looked at.
-const PROCESSES_LIMIT: usize = 1 << 17;
+pub(crate) const PROCESSES_LIMIT: usize = 1 << 17;
 const TABLE_LIMIT: usize = 32 << 20;
-const TASKS: &str = "io.containerd.runtime.v2.task";
+pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
 
 /// A container that a runtime has noted down, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,46 @@ pub struct Recorded {
     pub pod: Option<Pod>,
     /// Its first process as it was noted, which may have ended long ago.
     pub pid: Option<i32>,
+    /// When that process started, in ticks of the host's clock, where it was noted.
+    pub started: Option<u64>,
+    /// The user whose runtime says so; root's is believed. Such a container is one only if it lives in a user
+    /// namespace of that user.
+    pub owner: Option<u32>,
+}
+
+impl Recorded {
+    /// A container that was found by nothing but its process.
+    pub fn by_cgroup(identity: crate::Identity, pid: i32) -> Recorded {
+        let (id, runtime) = (identity.id, identity.runtime);
+        let name = id.clone();
+        Recorded {
+            id,
+            runtime,
+            name,
+            image: String::new(),
+            pod: None,
+            pid: Some(pid),
+            started: None,
+            owner: None,
+        }
+    }
+
+    pub(crate) fn from_info(info: Info, pid: Option<i32>) -> Recorded {
+        let Info { id, runtime, name, image, pod, .. } = info;
+        Recorded { id, runtime, name, image, pod, pid, started: None, owner: None }
+    }
+
+    /// Whether the process with this number now is the one that was noted, or in the container's cgroup. To be
+    /// asked again once the process is held.
+    pub fn is_at(&self, pid: i32) -> bool {
+        if let Some(started) = self.started {
+            return self.pid == Some(pid) && parent_and_start(pid).is_some_and(|(_, now)| now == started);
+        }
+        match identity(pid) {
+            Some(identity) => identity.id == self.id || !is_full_id(&self.id),
+            None => !is_full_id(&self.id) && Path::new(&format!("/proc/{pid}")).exists(),
+        }
+    }
 }
 
 /// The containers in the state files of all runtimes.
@@ -52,6 +93,11 @@ pub fn recorded(sources: &Sources) -> Vec<Recorded> {
     all
 }
 
+/// The containers in one state directory of runc or crun.
+pub fn in_state(root: &Path) -> Vec<Recorded> {
+    of_runc(root)
+}
+
 /// The processes in containers: the container's identity and its first process, of each container once.
 pub fn found() -> Vec<Recorded> {
     let mut all: Vec<(Recorded, Seniority)> = Vec::new();
@@ -61,13 +107,7 @@ pub fn found() -> Vec<Recorded> {
         match all.iter_mut().find(|(known, _)| known.id == id.id) {
             Some((known, senior)) if seniority < *senior => (known.pid, *senior) = (Some(pid), seniority),
             Some(_) => {}
-            None => {
-                let (name, runtime) = (id.id.clone(), id.runtime);
-                all.push((
-                    Recorded { id: id.id, runtime, name, image: String::new(), pod: None, pid: Some(pid) },
-                    seniority,
-                ));
-            }
+            None => all.push((Recorded::by_cgroup(id, pid), seniority)),
         }
     }
     all.into_iter().map(|(container, _)| container).collect()
@@ -90,13 +130,19 @@ fn seniority(pid: i32) -> Option<Seniority> {
         return None;
     }
     let is_first = field("NSpid:")?.split_whitespace().next_back() == Some("1");
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold anything; the start is the 20th field behind it.
-    let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    Some((!is_first, started))
+    Some((!is_first, parent_and_start(pid)?.1))
 }
 
-fn of_docker(root: &Path) -> Vec<Recorded> {
+/// The number of a process's parent, and when it started, in ticks of the host's clock.
+pub(crate) fn parent_and_start(pid: i32) -> Option<(i32, u64)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; the parent is the second field behind it, the start the 20th.
+    let stat = String::from_utf8_lossy(&stat);
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().take(20).collect();
+    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
+}
+
+pub(crate) fn of_docker(root: &Path) -> Vec<Recorded> {
     #[derive(Deserialize)]
     struct Kept {
         #[serde(rename = "State")]
@@ -111,12 +157,12 @@ fn of_docker(root: &Path) -> Vec<Recorded> {
         let text = files::read(root, &[&id, "config.v2.json"], FILE_LIMIT).ok()??;
         let info = api::from_config_file(&text).ok().filter(|info| info.id == id)?;
         let pid = serde_json::from_slice::<Kept>(&text).ok().map(|kept| kept.state.pid);
-        Some(of(info, pid.filter(|pid| *pid > 0)))
+        Some(Recorded::from_info(info, pid.filter(|pid| *pid > 0)))
     };
     files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
 }
 
-fn of_containerd(tasks: &Path) -> Vec<Recorded> {
+pub(crate) fn of_containerd(tasks: &Path) -> Vec<Recorded> {
     let mut all = Vec::new();
     for namespace in files::names(tasks, CONTAINERS_LIMIT).into_iter().filter(|name| !name.ends_with("moby"))
     {
@@ -125,7 +171,10 @@ fn of_containerd(tasks: &Path) -> Vec<Recorded> {
             let Some(text) = read("config.json") else { continue };
             let bundle = serde_json::from_slice::<Bundle>(&text).ok();
             let labels = bundle.and_then(|bundle| bundle.annotations).unwrap_or_default();
-            all.push(of(named_by_id(Runtime::Containerd, &id, labels), read("init.pid").and_then(number)));
+            all.push(Recorded::from_info(
+                named_by_id(Runtime::Containerd, &id, labels),
+                read("init.pid").and_then(number),
+            ));
         }
     }
     all
@@ -143,23 +192,28 @@ fn of_storage(root: &Path, storages: &[std::path::PathBuf]) -> Vec<Recorded> {
         let rows: Vec<Row> = serde_json::from_slice(&text).unwrap_or_default();
         all.extend(rows.into_iter().map(stored).map(|info| {
             let pid = pid(&info.id).and_then(number);
-            of(info, pid)
+            Recorded::from_info(info, pid)
         }));
     }
     all
 }
 
-fn of_runc(root: &Path) -> Vec<Recorded> {
+pub(crate) fn of_runc(root: &Path) -> Vec<Recorded> {
     #[derive(Deserialize)]
     struct State {
         #[serde(alias = "pid")]
         init_process_pid: i32,
+        #[serde(default, alias = "process-start-time")]
+        init_process_start: u64,
     }
     let one = |id: String| {
         let read = |name: &str| files::read(root, &[&id, name], FILE_LIMIT).ok().flatten();
         let state = read("state.json").or_else(|| read("status"))?;
-        let pid = serde_json::from_slice::<State>(&state).ok().map(|state| state.init_process_pid);
-        Some(of(named_by_id(Runtime::Runc, &id, Default::default()), pid.filter(|pid| *pid > 0)))
+        let state = serde_json::from_slice::<State>(&state).ok();
+        let pid = state.as_ref().map(|state| state.init_process_pid).filter(|pid| *pid > 0);
+        let started = state.map(|state| state.init_process_start).filter(|start| *start > 0);
+        let of = Recorded::from_info(named_by_id(Runtime::Runc, &id, Default::default()), pid);
+        Some(Recorded { started, ..of })
     };
     files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
 }
@@ -169,13 +223,9 @@ fn of_machines(root: &Path) -> Vec<Recorded> {
         let text = files::read(root, &[&id], FILE_LIMIT).ok()??;
         let text = String::from_utf8_lossy(&text);
         let pid = text.lines().find_map(|line| line.strip_prefix("LEADER=")?.parse().ok());
-        Some(of(named_by_id(Runtime::Nspawn, &id, Default::default()), pid))
+        Some(Recorded::from_info(named_by_id(Runtime::Nspawn, &id, Default::default()), pid))
     };
     files::names(root, CONTAINERS_LIMIT).into_iter().filter_map(one).collect()
-}
-
-fn of(info: Info, pid: Option<i32>) -> Recorded {
-    Recorded { id: info.id, runtime: info.runtime, name: info.name, image: info.image, pod: info.pod, pid }
 }
 
 fn number(text: Vec<u8>) -> Option<i32> {

@@ -116,6 +116,22 @@ impl Target {
         ThreadNameSpaceType::from_bits_retain(self.facts.namespaces).contains(ThreadNameSpaceType::USER)
     }
 
+    /// Whether it sees the mounts that we see, as no process of a container does.
+    pub fn has_our_mounts(&self) -> bool {
+        !ThreadNameSpaceType::from_bits_retain(self.facts.namespaces).contains(ThreadNameSpaceType::MOUNT)
+    }
+
+    /// The user who made its user namespace.
+    ///
+    /// # Errors
+    /// When it has ended, or the kernel does not tell.
+    pub fn user_namespace_owner(&self) -> io::Result<u32> {
+        let namespace = fs::File::open(format!("/proc/{}/ns/user", self.facts.pid))?;
+        let owner = sys::namespaces::owner(namespace.as_fd())?;
+        // The number in the path meant the target, and not whoever came after it.
+        if self.is_over() { Err(io::ErrorKind::NotFound.into()) } else { Ok(owner) }
+    }
+
     /// The name of its program, at most 15 bytes.
     pub fn command(&self) -> &str {
         &self.facts.command

@@ -219,10 +219,10 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         return Err(Usage(format!("a reason, and a target, has at most {REASON_LIMIT} bytes")).into());
     }
     let config = session.place.load()?.0;
-    let mut core = cored::wanted(&mut session)?;
+    let mut core = cored::wanted(&mut session, &config.runtimes)?;
     let found = match core.as_mut().and_then(|core| core.found.take()) {
         Some(found) => found,
-        None => target::resolve(&session.target)?,
+        None => target::resolve(&session.target, &config.runtimes)?,
     };
     if let Some(core) = &mut core {
         core.check(&found, &session.target)?;
@@ -326,6 +326,7 @@ fn mind_sudo(session: &Session) -> Result<(), Usage> {
         ("--config", session.place.config.is_some()),
         ("--store", session.place.store.is_some()),
         ("--kits", session.kits.is_some()),
+        ("a state directory of runc", target::is_by_place(&session.target)),
         ("--kit with a directory", session.kit.iter().any(|kit| kit.contains('/'))),
     ];
     match own.iter().find(|(_, is_given)| *is_given) {

@@ -96,7 +96,7 @@ impl Containerd {
         self.dir.path().join(name)
     }
 
-    fn ctr(&self) -> Command {
+    pub(crate) fn ctr(&self) -> Command {
         let mut ctr = Command::new("ctr");
         ctr.arg("-a").arg(self.at("socket")).args(["-n", "k8s.io"]);
         ctr

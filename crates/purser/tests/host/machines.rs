@@ -71,7 +71,7 @@ fn containers_of_nspawn() -> Result<()> {
         let name = unique(&format!("purser-test-nspawn-{kind}"));
         let unit = format!("{before}{}{after}", name.replace('-', r"\x2d"));
         let group = Group::make(&Path::new("machine.slice").join(unit))?;
-        let ended = output(&mut group.enter(&place.nspawn(&name)))?;
+        let ended = output(&mut group.enter(&place.nspawn(&name, &["/bin/sh", "-c", ENDS, &name])))?;
         ensure!(ended.status.code() == Some(7), "systemd-nspawn: {ended:?}");
         let documents = settled(&agent, &name)?;
         belong_to(&documents, &name, "nspawn")?;
@@ -92,7 +92,7 @@ fn nspawn_without_a_cgroup_is_the_hosts() -> Result<()> {
     let mut agent = Agent::start("[scope]\ninclude = [\"container\", \"host\"]\n")?;
     let name = unique("purser-test-nspawn-bare");
     let group = Group::make(Path::new(&format!("user.slice/session-{name}.scope")))?;
-    let ended = output(&mut group.enter(&place.nspawn(&name)))?;
+    let ended = output(&mut group.enter(&place.nspawn(&name, &["/bin/sh", "-c", ENDS, &name])))?;
     ensure!(ended.status.code() == Some(7), "systemd-nspawn: {ended:?}");
     let target = ["/bin/load-target", &name, "1"];
     let seen = |documents: &[Value]| programs(documents, &target).len() == 1;
@@ -107,12 +107,12 @@ fn nspawn_without_a_cgroup_is_the_hosts() -> Result<()> {
 }
 
 /// A root of their own for containers that write into it, and where LXC keeps its state.
-struct Place {
+pub(crate) struct Place {
     dir: TempDir,
 }
 
 impl Place {
-    fn make(lab: &Lab) -> Result<Place> {
+    pub(crate) fn make(lab: &Lab) -> Result<Place> {
         let dir = TempDir::with_prefix_in("machines-", temporary())?;
         run(Command::new("cp").arg("-a").arg(lab.root()).arg(dir.path().join("root")))?;
         // nspawn wants what looks like a system.
@@ -135,7 +135,7 @@ impl Place {
     }
 
     /// The same for one that starts a container.
-    fn lxc(&self, program: &str, name: &str) -> Result<Command> {
+    pub(crate) fn lxc(&self, program: &str, name: &str) -> Result<Command> {
         let config = self.dir.path().join(format!("{name}.conf"));
         let root = self.root();
         let lines = format!(
@@ -149,30 +149,30 @@ impl Place {
         Ok(command)
     }
 
-    fn nspawn(&self, name: &str) -> Command {
+    pub(crate) fn nspawn(&self, name: &str, program: &[&str]) -> Command {
         let mut command = Command::new("systemd-nspawn");
         command.args(["-q", "--register=no", "--keep-unit", "--console=pipe", "--machine", name, "-D"]);
-        command.arg(self.root()).args(["/bin/sh", "-c", ENDS, name]);
+        command.arg(self.root()).args(program);
         command
     }
 }
 
 /// A container of LXC that runs; killed when this is dropped.
-struct Lxc<'a> {
+pub(crate) struct Lxc<'a> {
     place: &'a Place,
     name: &'a str,
     child: Child,
 }
 
 impl<'a> Lxc<'a> {
-    fn start(command: &mut Command, place: &'a Place, name: &'a str) -> Result<Lxc<'a>> {
+    pub(crate) fn start(command: &mut Command, place: &'a Place, name: &'a str) -> Result<Lxc<'a>> {
         let said = fs::File::create(place.dir.path().join("said"))?;
         command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
         Ok(Lxc { place, name, child })
     }
 
-    fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         run(self.place.command("lxc-stop", self.name).arg("-k"))?;
         wait_limited(&mut self.child, END_LIMIT)?.context("lxc-start did not end")?;
         Ok(())

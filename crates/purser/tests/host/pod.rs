@@ -18,9 +18,9 @@ use crate::record::{is, number, strings, text};
 const SEEN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a kubelet knows of a pod.
-struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     containerd: &'a Containerd,
-    name: String,
+    pub(crate) name: String,
     uid: String,
     /// The id of its sandbox.
     id: String,
@@ -87,7 +87,7 @@ fn end<'a>(documents: &'a [Value], exec: &Value) -> Option<&'a Value> {
 }
 
 impl<'a> Pod<'a> {
-    fn run(containerd: &'a Containerd) -> Result<Pod<'a>> {
+    pub(crate) fn run(containerd: &'a Containerd) -> Result<Pod<'a>> {
         let name = unique("shop");
         let uid = format!("7d3c6d2e-1111-4a5b-9c8d-{:012}", std::process::id());
         let path = PathBuf::from(format!("kubepods/besteffort/pod{uid}"));
@@ -102,7 +102,7 @@ impl<'a> Pod<'a> {
     }
 
     /// Starts a container in it and gives its id.
-    fn start(&self, name: &str, command: &[&str]) -> Result<String> {
+    pub(crate) fn start(&self, name: &str, command: &[&str]) -> Result<String> {
         let mut config = Message::default()
             .message(1, &Message::default().bytes(1, name))
             .message(2, &Message::default().bytes(1, self.containerd.image()));
@@ -117,7 +117,7 @@ impl<'a> Pod<'a> {
         Ok(id)
     }
 
-    fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<()> {
         let request = Message::default().bytes(1, &self.id);
         self.containerd.call("StopPodSandbox", &request)?;
         self.containerd.call("RemovePodSandbox", &request).map(drop)

@@ -12,6 +12,7 @@ use super::{Session, terminal};
 use crate::command::say;
 use crate::table::harmless;
 use anyhow::{Context, bail};
+use container::Sources;
 use cores::{BuildId, Compared, Core, Identity, Match};
 use debug::{Bind, Source, Spec};
 use file::{CoreFile, Origin};
@@ -43,11 +44,11 @@ pub(super) struct Cored {
 }
 
 /// The core that is asked for, if one is. Settles what the session's target is, with which kit and which command.
-pub(super) fn wanted(session: &mut Session) -> anyhow::Result<Option<Cored>> {
+pub(super) fn wanted(session: &mut Session, sources: &Sources) -> anyhow::Result<Option<Cored>> {
     let Some(word) = session.core.clone() else { return Ok(None) };
     let mut found = match session.target.is_empty() {
         true => None,
-        false => Some(target::resolve(&session.target)?),
+        false => Some(target::resolve(&session.target, sources)?),
     };
     let root = found.as_ref().map(root_of).transpose()?;
     let file = CoreFile::find(&word, root.as_ref())?;
@@ -60,7 +61,7 @@ pub(super) fn wanted(session: &mut Session) -> anyhow::Result<Option<Cored>> {
     if let Some(tree) = session.tree.clone() {
         (session.target, found) = (tree, None);
     } else if found.is_none() {
-        session.target = search::home(&file.name, &core)?.word;
+        session.target = search::home(&file.name, &core, sources)?.word;
     }
     if session.kit.is_empty() {
         session.kit.push(KIT.to_owned());

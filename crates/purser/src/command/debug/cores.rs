@@ -3,6 +3,7 @@
 
 use super::cored::{STORE, looked_through};
 use crate::command::output::{self, Format};
+use crate::command::place::Place;
 use crate::exit::Exit;
 use crate::table::harmless;
 use cores::Core;
@@ -65,6 +66,7 @@ fn as_text<S: Serializer>(time: &Option<Timestamp>, out: S) -> Result<S::Ok, S::
 }
 
 pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
+    let sources = Place::default().load()?.0.runtimes;
     let mut rows = kept();
     rows.extend(lying(&args.directory)?);
     rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.time));
@@ -75,7 +77,7 @@ pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
         row.tell(&core);
         // Cores of one build have one place.
         let key = (row.program.clone(), row.build_id.clone());
-        let home = || looked_through(&Arc::new(core)).0.map(|home| home.word);
+        let home = || looked_through(&Arc::new(core), &sources).0.map(|home| home.word);
         row.target = match &key.1 {
             Some(_) => known.entry(key).or_insert_with(home).clone(),
             None => None,

@@ -2,10 +2,12 @@
 //! From what the user called a target to a process, without asking any daemon.
 
 use crate::command::Usage;
-use anyhow::bail;
+use crate::table::harmless;
+use anyhow::{Context, bail};
 use container::{Recorded, Runtime, Sources};
 use debug::Target;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// The most candidates listed.
 const CANDIDATES_LIMIT: usize = 20;
@@ -27,82 +29,116 @@ enum Wanted {
     Container(Option<Vec<Runtime>>, String),
     /// Namespace, pod, and perhaps the container.
     Pod(String, String, Option<String>),
+    /// A state directory of runc or crun, and the id in it.
+    State(PathBuf, String),
 }
 
-/// The process that `word` means.
-pub(super) fn resolve(word: &str) -> anyhow::Result<Found> {
+/// Whether `word` says where to look, so that who wrote it chooses what is found.
+pub(super) fn is_by_place(word: &str) -> bool {
+    matches!(parse(word), Ok(Wanted::State(..)))
+}
+
+/// The process that `word` means. What is not in the places of `sources` is looked for at the daemons that run.
+pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
     let wanted = parse(word)?;
+    let recorded = container::recorded(sources);
     if let Wanted::Pid(pid) = wanted {
         let target = Target::open(pid)?;
         let Some(identity) = container::identity(pid) else {
             return Ok(Found { target, name: word.to_owned(), container: None });
         };
-        let known = container::recorded(&Sources::default()).into_iter().find(|one| one.id == identity.id);
-        let container = known.unwrap_or_else(|| Recorded {
-            id: identity.id.clone(),
-            runtime: identity.runtime,
-            name: String::new(),
-            image: String::new(),
-            pod: None,
-            pid: Some(pid),
-        });
-        return Ok(Found { target, name: short(&identity.id).to_owned(), container: Some(container) });
+        let name = short(&identity.id).to_owned();
+        let known = recorded.into_iter().find(|one| one.id == identity.id);
+        let container = known.unwrap_or_else(|| Recorded::by_cgroup(identity, pid));
+        return Ok(Found { target, name, container: Some(container) });
     }
-    let recorded = container::recorded(&Sources::default());
+    if let Wanted::State(root, id) = &wanted {
+        return in_state(root, id);
+    }
     let mut fitting = fitting(&recorded, &wanted);
-    let mut scanned = None;
+    let mut others = None;
     if fitting.is_empty() {
-        let all = scanned.get_or_insert_with(container::found);
-        fitting = self::fitting(all, &wanted);
+        fitting = self::fitting(others.get_or_insert_with(|| unrecorded(sources)), &wanted);
     }
     let [one] = fitting.as_slice() else {
-        let all = if fitting.is_empty() { everything(&recorded) } else { fitting };
-        bail!(unclear(word, &all));
+        if !fitting.is_empty() {
+            bail!(unclear(Unclear::Several, word, &fitting));
+        }
+        let why = match &wanted {
+            Wanted::Container(Some(runtimes), _) if runtimes.contains(&Runtime::Runc) => {
+                Unclear::UnknownToRunc
+            }
+            _ => Unclear::Unknown,
+        };
+        bail!(unclear(why, word, &everything(recorded, others.unwrap_or_default())));
     };
-    let pid = match one.pid.filter(|pid| is_of(*pid, &one.id)) {
-        Some(pid) => Some(pid),
-        None => scanned
-            .unwrap_or_else(container::found)
-            .into_iter()
-            .find(|found| found.id == one.id)
-            .and_then(|found| found.pid),
-    };
-    let Some(pid) = pid else {
+    // What was noted may be old; the container's cgroup, or its monitor, knows better.
+    let at = |one: &Recorded| one.pid.filter(|pid| one.is_at(*pid));
+    let others = if at(one).is_some() { Vec::new() } else { others.unwrap_or_else(|| unrecorded(sources)) };
+    let Some((pid, says)) = [one]
+        .into_iter()
+        .chain(others.iter().filter(|other| other.id == one.id))
+        .find_map(|says| Some((at(says)?, says)))
+    else {
         bail!("{word} does not run; start it first (stopped containers cannot be entered yet)");
     };
-    Ok(Found { target: held(pid, &one.id, word)?, name: one.name.clone(), container: Some(one.clone()) })
+    Ok(Found { target: held(pid, says, word)?, name: one.name.clone(), container: Some(one.clone()) })
+}
+
+/// A container of runc or crun by its state, whose directory nobody need know of.
+fn in_state(root: &Path, id: &str) -> anyhow::Result<Found> {
+    let known = container::in_state(root);
+    let one = known.into_iter().find(|one| one.id == id);
+    let one =
+        one.with_context(|| format!("no container of runc or crun is called {id:?} in {}", root.display()))?;
+    let Some(pid) = one.pid.filter(|pid| one.is_at(*pid)) else { bail!("{id} does not run") };
+    Ok(Found { target: held(pid, &one, id)?, name: one.name.clone(), container: Some(one) })
+}
+
+/// Containers that are in no state file of the places that are known.
+fn unrecorded(sources: &Sources) -> Vec<Recorded> {
+    let mut all = container::elsewhere(sources);
+    for found in container::found() {
+        if !all.iter().any(|known| known.id == found.id) {
+            all.push(found);
+        }
+    }
+    all
 }
 
 /// The containers that run, each with a process.
-pub(super) fn running() -> Vec<Recorded> {
-    let is_live = |one: &Recorded| one.pid.is_some_and(|pid| is_of(pid, &one.id));
-    everything(&container::recorded(&Sources::default())).into_iter().filter(is_live).collect()
+pub(super) fn running(sources: &Sources) -> Vec<Recorded> {
+    let all = everything(container::recorded(sources), unrecorded(sources));
+    all.into_iter().filter(|one| one.pid.is_some_and(|pid| one.is_at(pid))).collect()
 }
 
 /// What to call a container so that it and no other is meant.
-pub(super) fn word(one: &Recorded) -> String {
+pub(super) fn word(one: &Recorded, sources: &Sources) -> String {
     let means = |word: &String| {
-        let found = resolve(word).ok().and_then(|found| found.container);
+        let found = resolve(word, sources).ok().and_then(|found| found.container);
         found.is_some_and(|found| found.id == one.id)
     };
     Some(one.name.clone()).filter(|name| !name.is_empty() && means(name)).unwrap_or_else(|| one.id.clone())
 }
 
 /// Held first, looked at again after: a number may have come to mean another process in between.
-fn held(pid: i32, id: &str, word: &str) -> anyhow::Result<Target> {
+fn held(pid: i32, one: &Recorded, word: &str) -> anyhow::Result<Target> {
     let target = Target::open(pid)?;
-    if is_of(pid, id) && !target.is_over() {
-        return Ok(target);
+    if !one.is_at(pid) || target.is_over() {
+        bail!("{word} ended just now");
     }
-    bail!("{word} ended just now")
-}
-
-fn is_of(pid: i32, id: &str) -> bool {
-    // runc alone has no cgroup layout of its own; its state is root's word.
-    match container::identity(pid) {
-        Some(identity) => identity.id == id || !is_hex_id(id),
-        None => !is_hex_id(id) && std::path::Path::new(&format!("/proc/{pid}")).exists(),
+    // Who can make cgroups or write state files of their own can have root's processes named there.
+    if target.has_our_mounts() && !target.has_user_namespace() {
+        bail!("{word} should be process {pid}, which is in no container; pid:{pid} enters it all the same");
     }
+    if let Some(owner) = one.owner
+        && (!target.has_user_namespace() || target.user_namespace_owner()? != owner)
+    {
+        bail!(
+            "user {owner} says that {word} is process {pid}, which is not that user's; pid:{pid} enters it all the same"
+        );
+    }
+    Ok(target)
 }
 
 fn is_hex_id(id: &str) -> bool {
@@ -126,6 +162,12 @@ fn parse(word: &str) -> Result<Wanted, Usage> {
         "docker" => of(&[Runtime::Docker, Runtime::Unknown]),
         "podman" => of(&[Runtime::Podman, Runtime::Unknown]),
         "containerd" => of(&[Runtime::Containerd]),
+        "runc" | "crun" if rest.starts_with('/') => match rest.rsplit_once('/') {
+            Some((root, id)) if !root.is_empty() && !id.is_empty() => {
+                Wanted::State(root.into(), id.to_owned())
+            }
+            _ => return Err(Usage(format!("{word:?}: write {kind}:/DIRECTORY/ID"))),
+        },
         "runc" | "crun" => of(&[Runtime::Runc]),
         "lxc" => of(&[Runtime::Lxc]),
         "nspawn" => of(&[Runtime::Nspawn]),
@@ -154,7 +196,7 @@ fn fitting(all: &[Recorded], wanted: &Wanted) -> Vec<Recorded> {
         found
     };
     match wanted {
-        Wanted::Pid(_) => Vec::new(),
+        Wanted::Pid(_) | Wanted::State(..) => Vec::new(),
         Wanted::Container(runtimes, word) => {
             let of =
                 |one: &Recorded| runtimes.as_ref().is_none_or(|runtimes| runtimes.contains(&one.runtime));
@@ -176,32 +218,51 @@ fn fitting(all: &[Recorded], wanted: &Wanted) -> Vec<Recorded> {
     }
 }
 
-fn everything(recorded: &[Recorded]) -> Vec<Recorded> {
-    let mut all: Vec<Recorded> = recorded.iter().filter(|one| one.pid.is_some()).cloned().collect();
-    for found in container::found() {
-        if !all.iter().any(|known| known.id == found.id) {
-            all.push(found);
+/// All that run, the recorded ones first.
+fn everything(recorded: Vec<Recorded>, others: Vec<Recorded>) -> Vec<Recorded> {
+    let mut all: Vec<Recorded> =
+        recorded.into_iter().filter(|one| one.pid.is_some_and(|pid| one.is_at(pid))).collect();
+    for other in others {
+        if !all.iter().any(|known| known.id == other.id) {
+            all.push(other);
         }
     }
     all
 }
 
+/// Why a word is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unclear {
+    Several,
+    Unknown,
+    /// It may be in a directory that nobody knows of.
+    UnknownToRunc,
+}
+
 /// An error that helps to the right word.
-fn unclear(word: &str, candidates: &[Recorded]) -> String {
-    let is_ambiguous =
-        candidates.len() > 1 && !fitting(candidates, &Wanted::Container(None, word.to_owned())).is_empty();
-    let mut text = match (is_ambiguous, candidates.is_empty()) {
-        (_, true) => {
-            return format!("no container is called {word:?}, and none runs here; a process is pid:NUMBER");
-        }
-        (true, _) => {
+fn unclear(why: Unclear, word: &str, candidates: &[Recorded]) -> String {
+    let mut text = match why {
+        Unclear::Several => {
             format!("{word:?} may be one of several containers; write more of the id, or RUNTIME:NAME:")
         }
-        (false, _) => format!("no container is called {word:?}; these run here:"),
+        _ => format!("no container is called {word:?}"),
     };
+    if why == Unclear::UnknownToRunc {
+        text.push_str(" in the usual directories (runc:/DIRECTORY/ID names another)");
+    }
+    match (why, candidates.is_empty()) {
+        (Unclear::Several, _) => {}
+        (_, true) => text.push_str(", and none runs here; a process is pid:NUMBER"),
+        (_, false) => text.push_str("; these run here:"),
+    }
     for one in candidates.iter().take(CANDIDATES_LIMIT) {
+        let pod = one.pod.as_ref().filter(|_| one.pid.is_some());
+        let pod =
+            pod.map_or(String::new(), |pod| format!(", k8s:{}/{}/{}", pod.namespace, pod.name, one.name));
+        let owner = one.owner.map_or(String::new(), |owner| format!(", of user {owner}"));
+        let line = format!("{:<12} {} ({}{owner}{pod})", short(&one.id), one.name, one.runtime);
         // A String takes everything.
-        write!(text, "\n  {:<12} {} ({})", short(&one.id), one.name, one.runtime).unwrap_or_default();
+        write!(text, "\n  {}", harmless(&line)).unwrap_or_default();
     }
     if candidates.len() > CANDIDATES_LIMIT {
         write!(text, "\n  and {} more", candidates.len() - CANDIDATES_LIMIT).unwrap_or_default();
@@ -215,11 +276,20 @@ fn short(id: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, fitting, parse, unclear};
+    use super::{Unclear, Wanted, fitting, parse, unclear};
     use container::{Pod, Recorded, Runtime};
 
     fn one(id: &str, name: &str, runtime: Runtime, pid: Option<i32>) -> Recorded {
-        Recorded { id: id.into(), runtime, name: name.into(), image: String::new(), pod: None, pid }
+        Recorded {
+            id: id.into(),
+            runtime,
+            name: name.into(),
+            image: String::new(),
+            pod: None,
+            pid,
+            started: None,
+            owner: None,
+        }
     }
 
     fn host() -> Vec<Recorded> {
@@ -241,7 +311,20 @@ mod tests {
     #[test]
     fn words() {
         assert_eq!(parse("pid:4711").unwrap(), Wanted::Pid(4711));
-        for wrong in ["pid:0", "pid:x", "pid:-1", "k8s:a", "k8s:a/b/c/d", "", "docker:", "image:x"] {
+        assert_eq!(parse("runc:/run/x/web").unwrap(), Wanted::State("/run/x".into(), "web".into()));
+        for wrong in [
+            "pid:0",
+            "pid:x",
+            "pid:-1",
+            "k8s:a",
+            "k8s:a/b/c/d",
+            "",
+            "docker:",
+            "image:x",
+            "runc:/",
+            "crun:/x",
+            "runc:/x/",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
         assert_eq!(parse("registry:x").unwrap(), Wanted::Container(None, "registry:x".into()));
@@ -261,8 +344,11 @@ mod tests {
 
     #[test]
     fn candidates() {
-        assert!(unclear("web", &host()).contains("may be one of several"));
-        assert!(unclear("nope", &host()).contains("these run here:\n  a11111111111 web (docker)"));
-        assert!(unclear("nope", &[]).contains("none runs here"));
+        assert!(unclear(Unclear::Several, "web", &host()).contains("may be one of several"));
+        let said = unclear(Unclear::Unknown, "nope", &host());
+        assert!(said.contains("these run here:\n  a11111111111 web (docker)"), "{said}");
+        assert!(said.contains("app (containerd, k8s:prod/web-7c9/app)"), "{said}");
+        assert!(unclear(Unclear::Unknown, "nope", &[]).contains("none runs here"));
+        assert!(unclear(Unclear::UnknownToRunc, "runc:x", &host()).contains("runc:/DIRECTORY/ID"));
     }
 }

@@ -5,7 +5,7 @@
 use super::super::target;
 use super::roots::Root;
 use anyhow::bail;
-use container::Recorded;
+use container::{Recorded, Sources};
 use cores::{Compared, Core, Match};
 use std::fs::File;
 use std::io;
@@ -43,9 +43,9 @@ enum What {
 
 impl What {
     /// What it is called as a target.
-    fn word(&self) -> String {
+    fn word(&self, sources: &Sources) -> String {
         match self {
-            What::Container(container) => target::word(container),
+            What::Container(container) => target::word(container, sources),
             What::Host(pid) => format!("pid:{pid}"),
         }
     }
@@ -54,7 +54,7 @@ impl What {
 type Files = Box<dyn FnMut(&Path) -> io::Result<Option<File>> + Send>;
 
 /// The first place in which all objects are, or else the one with the most of them.
-pub(in super::super) fn home(name: &str, core: &Arc<Core>) -> anyhow::Result<Home> {
+pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) -> anyhow::Result<Home> {
     let Some(program) = core.program() else {
         bail!("{name} does not say which file its program was; say where it is with --in TARGET");
     };
@@ -62,7 +62,7 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>) -> anyhow::Result<Hom
     if program.identity == cores::Identity::default() {
         bail!("{name} has nothing to tell {path} by; say where it is with --in TARGET");
     }
-    let (found, looked) = looked_through(core);
+    let (found, looked) = looked_through(core, sources);
     found.ok_or_else(|| {
         let mark = match &program.identity.build_id {
             Some(id) => format!("build-id {id}"),
@@ -75,12 +75,12 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>) -> anyhow::Result<Hom
 }
 
 /// The best place, and how many there were.
-pub(in super::super) fn looked_through(core: &Arc<Core>) -> (Option<Home>, String) {
+pub(in super::super) fn looked_through(core: &Arc<Core>, sources: &Sources) -> (Option<Home>, String) {
     let mut best: Option<Home> = None;
-    let running = running(core.pid);
+    let running = running(core.pid, sources);
     let looked = format!("{} running containers and on this host", running.len());
     for place in running.into_iter().chain(host()) {
-        let Some(home) = look(core, place) else { continue };
+        let Some(home) = look(core, place, sources) else { continue };
         if home.whole {
             return (Some(home), looked);
         }
@@ -92,9 +92,9 @@ pub(in super::super) fn looked_through(core: &Arc<Core>) -> (Option<Home>, Strin
 }
 
 /// Running containers; the one in which the process is, if it lives, before others.
-fn running(pid: i32) -> Vec<Place> {
+fn running(pid: i32, sources: &Sources) -> Vec<Place> {
     let own = container::identity(pid).map(|identity| identity.id);
-    let mut all = target::running();
+    let mut all = target::running(sources);
     all.sort_by_key(|one| own.as_ref() != Some(&one.id));
     let place = |one: Recorded| {
         let root = Root::of(one.pid?).ok()?;
@@ -113,7 +113,7 @@ fn host() -> Option<Place> {
 }
 
 /// Nothing when the program is not there, or nobody answers.
-fn look(core: &Arc<Core>, place: Place) -> Option<Home> {
+fn look(core: &Arc<Core>, place: Place, sources: &Sources) -> Option<Home> {
     let Place { what, mut files } = place;
     let (answer, answered) = sync_channel(1);
     let core = Arc::clone(core);
@@ -124,5 +124,9 @@ fn look(core: &Arc<Core>, place: Place) -> Option<Home> {
     };
     thread::Builder::new().name("look".to_owned()).spawn(work).ok()?;
     let compared: Option<Compared> = answered.recv_timeout(PATIENCE).unwrap_or_default();
-    compared.map(|compared| Home { word: what.word(), same: compared.same(), whole: compared.is_whole() })
+    compared.map(|compared| Home {
+        word: what.word(sources),
+        same: compared.same(),
+        whole: compared.is_whole(),
+    })
 }
