@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The programs that sinks are tested against and that Debian does not have, from their registries.
+//! The programs that sinks and kits are tested against and that Debian does not have, from their registries.
 //! Each is fetched once and kept, whole or not at all.
 
 use std::fs;
@@ -23,7 +23,10 @@ const JAVA: [(&str, &[Artifact]); 2] = [
 ];
 
 /// Programs in Go: directory in the cache, and the package with its version.
-const GO: [(&str, &str); 1] = [("go-lumber-0.1.1", "github.com/elastic/go-lumber/cmd/tst-lj@v0.1.1")];
+const GO: [(&str, &str); 2] = [
+    ("go-lumber-0.1.1", "github.com/elastic/go-lumber/cmd/tst-lj@v0.1.1"),
+    ("distribution-3.0.0", "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"),
+];
 
 /// Libraries for Python: directory in the cache, and the package with its version.
 const PYTHON: [(&str, &str); 1] = [("chdb-core-26.9.0", "chdb-core==26.9.0")];

@@ -6,23 +6,31 @@
 //! a layer. All kits of an archive come onto the shelf, or none.
 
 mod export;
+mod gather;
+mod part;
+mod seal;
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "around")]
 pub use export::around;
-pub use export::export;
+pub use export::{Packed, export, pack};
+pub use gather::Gathering;
+pub use seal::seal;
 
 use crate::digest::{Digest, Digesting};
 use crate::error::KitError;
 use crate::name::Name;
 use crate::oci::{Descriptor, INDEX_FILE, ImageConfig, ImageManifest, Index, LAYOUT_FILE, Packing};
 use crate::shelf::{Adding, Shelf, Shelved, Unpacked};
+use crate::sign::{PublicKey, Signature};
+use part::Part;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 /// Most files in an archive.
@@ -38,9 +46,24 @@ const UNPACKED_LIMIT: u64 = 4 << 30;
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
+    file: Arc<File>,
     /// Where the data of each file begins, and how long it is.
     places: BTreeMap<String, (u64, u64)>,
+    index: Index,
     kits: Vec<Entry>,
+}
+
+/// Which kits may be taken. All that is said must hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// The digests that may be; any if there are none.
+    pub digests: &'a [Digest],
+    /// What the kits of these names must be.
+    pub pins: Option<&'a BTreeMap<Name, Digest>>,
+    /// What every kit must be called; anything when it is not said.
+    pub name: Option<&'a Name>,
+    /// Who must vouch for each kit, one of these; nobody need if there are none.
+    pub trust: &'a [PublicKey],
 }
 
 /// A kit in an archive, as the archive's documents have it.
@@ -52,6 +75,8 @@ pub struct Entry {
     pub digest: Digest,
     /// Its bytes in the archive.
     pub packed: u64,
+    /// Who vouches for it.
+    pub signatures: Vec<Signature>,
     layer: Descriptor,
     packing: Packing,
 }
@@ -62,15 +87,24 @@ impl Archive {
     /// # Errors
     /// When it cannot be read, or is no image layout with kits.
     pub fn open(path: &Path) -> Result<Archive, KitError> {
-        let file = File::open(path).map_err(crate::error::files("opening", path))?;
+        Archive::of(File::open(path).map_err(crate::error::files("opening", path))?, path)
+    }
+
+    /// The same for a file that is open; `path` is what messages call it.
+    ///
+    /// # Errors
+    /// As for [`Archive::open`].
+    pub fn of(file: File, path: &Path) -> Result<Archive, KitError> {
         let wrong = |why: String| KitError::Archive { archive: path.to_path_buf(), why };
         let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
         if !regular {
             return Err(wrong("it is no regular file".to_string()));
         }
+        let file = Arc::new(file);
         let places =
-            places(file).map_err(|error| wrong(format!("it is damaged, or no tar file: {error}")))?;
-        let mut archive = Archive { path: path.to_path_buf(), places, kits: Vec::new() };
+            places(&file).map_err(|error| wrong(format!("it is damaged, or no tar file: {error}")))?;
+        let (path, index, kits) = (path.to_path_buf(), Index::of(Vec::new()), Vec::new());
+        let mut archive = Archive { path, file, places, index, kits };
         if !archive.places.contains_key(LAYOUT_FILE) {
             return Err(wrong(format!("it is no OCI image layout: there is no {LAYOUT_FILE} in it")));
         }
@@ -85,6 +119,7 @@ impl Archive {
             let entry = archive.entry(image)?;
             archive.kits.push(entry);
         }
+        archive.index = index;
         Ok(archive)
     }
 
@@ -94,22 +129,18 @@ impl Archive {
         &self.kits
     }
 
-    /// Puts all kits onto the shelf, or none. With `pins`, only kits with these digests are taken. `seen` is told the
-    /// bytes of the archive that were read, from several threads.
+    /// Puts all kits onto the shelf, or none when one is not `wanted`. `seen` is told the bytes of the archive that
+    /// were read, from several threads.
     ///
     /// # Errors
     /// When something in the archive is not as it should be, or a file cannot be written.
     pub fn import(
         &self,
         shelf: &Shelf,
-        pins: &[Digest],
+        wanted: &Wanted<'_>,
         seen: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<Shelved>, KitError> {
-        if let Some(entry) = self.kits.iter().find(|entry| !pins.is_empty() && !pins.contains(&entry.digest))
-        {
-            let (kit, digest) = (entry.title.clone(), entry.digest);
-            return Err(KitError::NotPinned { archive: self.path.clone(), kit, digest });
-        }
+        self.kits.iter().try_for_each(|entry| self.may_be_taken(entry, wanted))?;
         let adding = shelf.adding()?;
         let unpacked = self.unpack(&adding, seen)?;
         let mut names: Vec<&Name> = unpacked.iter().map(|kit| &kit.name).collect();
@@ -118,8 +149,46 @@ impl Archive {
             let twice = pair.first().map_or("", |name| name.as_str());
             return Err(self.wrong(format!("it has two kits {twice}")));
         }
+        if let Some((kit, name)) =
+            unpacked.iter().find_map(|kit| Some((kit, wanted.name.filter(|name| **name != kit.name)?)))
+        {
+            return Err(self.wrong(format!("it is the kit {} and not {name}", kit.name)));
+        }
+        if let Some((kit, pin)) = unpacked.iter().find_map(|kit| {
+            let pin = wanted.pins?.get(&kit.name)?;
+            (*pin != kit.digest).then_some((kit, *pin))
+        }) {
+            let (archive, kit, digest) = (self.path.clone(), kit.name.to_string(), kit.digest);
+            return Err(KitError::Pinned { archive, kit, digest, pin });
+        }
+        for entry in &self.kits {
+            // A wrong one must not take the place of a right one.
+            let good = entry.signatures.iter().filter(|one| one.is_good(&entry.digest, &one.by));
+            let good: Vec<Signature> = good.cloned().collect();
+            if !good.is_empty() {
+                adding.vouch(&entry.digest, &good)?;
+            }
+        }
         adding.keep(&unpacked)?;
         unpacked.iter().map(|kit| shelf.find(&kit.name)).collect()
+    }
+
+    /// What can be told before anything is unpacked.
+    fn may_be_taken(&self, entry: &Entry, wanted: &Wanted<'_>) -> Result<(), KitError> {
+        let (archive, kit, digest) = (self.path.clone(), entry.title.clone(), entry.digest);
+        if !wanted.digests.is_empty() && !wanted.digests.contains(&digest) {
+            return Err(KitError::NotPinned { archive, kit, digest });
+        }
+        let good = |signature: &Signature| wanted.trust.iter().any(|key| signature.is_good(&digest, key));
+        if wanted.trust.is_empty() || entry.signatures.iter().any(good) {
+            return Ok(());
+        }
+        let why = match entry.signatures.first() {
+            None => "nobody has signed it".to_string(),
+            Some(one) if wanted.trust.contains(&one.by) => "its signature is for something else".to_string(),
+            Some(one) => format!("it is signed with the key {}, which is not among those trusted", one.by),
+        };
+        Err(KitError::NotSigned { archive, kit, why })
     }
 
     /// One thread takes every other kit, so that two are unpacked at once.
@@ -179,7 +248,8 @@ impl Archive {
         }
         let packing = layer.packing().ok_or_else(|| wrong("its layer is neither tar, gzip nor zstd"))?;
         self.blob(layer)?;
-        Ok(Entry { title, digest: *digest, packed: layer.size, layer: layer.clone(), packing })
+        let signatures = crate::sign::parse(image.signatures()).map_err(|why| wrong(&why))?;
+        Ok(Entry { title, digest: *digest, packed: layer.size, signatures, layer: layer.clone(), packing })
     }
 
     /// A JSON document, compared with what describes it.
@@ -189,7 +259,7 @@ impl Archive {
         described: Option<&Descriptor>,
     ) -> Result<T, KitError> {
         let mut file = self.file(path)?;
-        if file.limit() > DOCUMENT_LIMIT {
+        if file.len() > DOCUMENT_LIMIT {
             return Err(self.wrong(format!("{path} is longer than any document")));
         }
         let mut bytes = Vec::new();
@@ -200,27 +270,22 @@ impl Archive {
         serde_json::from_slice(&bytes).map_err(|error| self.wrong(format!("{path}: {error}")))
     }
 
-    fn blob(&self, described: &Descriptor) -> Result<io::Take<File>, KitError> {
+    fn blob(&self, described: &Descriptor) -> Result<Part, KitError> {
         let file = self.file(&described.path())?;
-        if file.limit() == described.size {
+        if file.len() == described.size {
             return Ok(file);
         }
         Err(self.wrong(format!(
             "{} is damaged: it has {} bytes and should have {}",
             described.path(),
-            file.limit(),
+            file.len(),
             described.size
         )))
     }
 
-    fn file(&self, path: &str) -> Result<io::Take<File>, KitError> {
+    fn file(&self, path: &str) -> Result<Part, KitError> {
         let place = self.places.get(path).ok_or_else(|| self.wrong(format!("there is no {path} in it")))?;
-        let open = || {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(place.0))?;
-            Ok(file.take(place.1))
-        };
-        open().map_err(|error: io::Error| self.wrong(format!("reading {path}: {error}")))
+        Ok(Part::new(&self.file, *place))
     }
 
     fn wrong(&self, why: String) -> KitError {
@@ -229,9 +294,9 @@ impl Archive {
 }
 
 /// Where in the tar file each of its files is. Nothing is unpacked, so names do no harm.
-fn places(file: File) -> io::Result<BTreeMap<String, (u64, u64)>> {
+fn places(file: &Arc<File>) -> io::Result<BTreeMap<String, (u64, u64)>> {
     let length = file.metadata()?.len();
-    let mut archive = tar::Archive::new(BufReader::new(file));
+    let mut archive = tar::Archive::new(BufReader::new(Part::new(file, (0, length))));
     let mut places = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;

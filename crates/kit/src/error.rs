@@ -83,6 +83,36 @@ pub enum KitError {
         /// What it has.
         digest: Digest,
     },
+    /// A kit whose name is pinned to another digest.
+    #[error("{archive}: kit {kit} has the digest {digest}, and the configuration pins it to {pin}; nothing was taken", archive = archive.display())]
+    Pinned {
+        /// Where it comes from.
+        archive: PathBuf,
+        /// The kit.
+        kit: String,
+        /// What it has.
+        digest: Digest,
+        /// What it should have.
+        pin: Digest,
+    },
+    /// A kit that nobody vouches for who is trusted.
+    #[error("{archive}: kit {kit}: {why}; the configuration's trust wants a signature, so nothing was taken", archive = archive.display())]
+    NotSigned {
+        /// Where it comes from.
+        archive: PathBuf,
+        /// The kit.
+        kit: String,
+        /// What is missing.
+        why: String,
+    },
+    /// A key that cannot be used.
+    #[error("the key {path}: {why}", path = path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// Made for another processor.
     #[error("kit {kit} is for {arch} and this host is {here}")]
     Arch {

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
 }
 
 /// Writes a layer. Paths must ascend.
+#[derive(Debug)]
 pub(crate) struct Writer<W: Write> {
     out: W,
 }
@@ -45,6 +46,17 @@ impl<W: Write> Writer<W> {
         }
         let zeros = [0; BLOCK];
         self.out.write_all(zeros.get(..padding(*size)).unwrap_or_default())
+    }
+
+    /// Begins a file of that many bytes, which the caller writes; [`Writer::end_file`] ends it.
+    pub(crate) fn file(&mut self, at: &str, size: u64) -> io::Result<&mut W> {
+        let header = header(at, &Kind::File { executable: false, size });
+        self.out.write_all(&header.ok_or_else(|| invalid(format!("{at}: its path is too long")))?)?;
+        Ok(&mut self.out)
+    }
+
+    pub(crate) fn end_file(&mut self, size: u64) -> io::Result<()> {
+        self.out.write_all([0; BLOCK].get(..padding(size)).unwrap_or_default())
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {

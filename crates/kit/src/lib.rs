@@ -7,7 +7,9 @@
 //!
 //! - [`Recipe`] says what a kit is made of; [`build`] makes a [`Tree`] of it, the same bytes each time.
 //! - [`Shelf`] is where unpacked kits are kept on a host, each under the digest of all that is in it.
-//! - [`export`] and [`Archive`] are the way to other hosts: an OCI image layout in one tar file.
+//! - [`export`] and [`Archive`] are the way to other hosts: an OCI image layout in one tar file. [`Gathering`] makes
+//!   the same file of what comes from elsewhere, [`pack`] the images that are in it.
+//! - [`SecretKey`] signs a kit's digest, and [`Wanted`] says whose signatures a kit needs to be taken.
 //!
 //! Bytes from outside are packages (checked by apt), recipes, manifests and archives; the last three may be
 //! hostile. This room prints nothing, reads no configuration, and knows nothing of sessions.
@@ -29,19 +31,22 @@ mod path;
 mod recipe;
 mod script;
 mod shelf;
+mod sign;
 mod tree;
 mod unpack;
 mod wheel;
 
 #[cfg(feature = "around")]
 pub use archive::around;
-pub use archive::{Archive, Entry, export};
+pub use archive::{Archive, Entry, Gathering, Packed, Wanted, export, pack, seal};
 pub use build::{Built, build};
 pub use debian::Mirror;
 pub use digest::Digest;
 pub use error::KitError;
 pub use manifest::Manifest;
 pub use name::{Name, PREFIX};
+pub use oci::kit_digest;
 pub use recipe::{Recipe, SHIPPED};
 pub use shelf::{Listed, Shelf, Shelved};
+pub use sign::{PublicKey, SecretKey, Signature};
 pub use tree::{Node, Tree};

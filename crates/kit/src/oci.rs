@@ -14,8 +14,10 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-const TITLE: &str = "org.opencontainers.image.title";
+pub(crate) const TITLE: &str = "org.opencontainers.image.title";
 const VERSION: &str = "org.opencontainers.image.version";
+/// Beside a kit's image: who vouches for the kit, as [`crate::sign::render`] writes it.
+pub(crate) const SIGNATURES: &str = "purser.kit.signatures";
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
 
 /// Where something is, and what it must be.
@@ -30,7 +32,7 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    fn new(media_type: &str, bytes: &[u8]) -> Descriptor {
+    pub(crate) fn new(media_type: &str, bytes: &[u8]) -> Descriptor {
         Descriptor {
             media_type: media_type.to_string(),
             digest: Digest::of(bytes),
@@ -48,6 +50,11 @@ impl Descriptor {
     pub(crate) fn title(&self) -> &str {
         let named = self.annotations.get(TITLE).or_else(|| self.annotations.get(REFERENCE));
         named.map_or("", String::as_str)
+    }
+
+    /// Who vouches for the kit it describes.
+    pub(crate) fn signatures(&self) -> &str {
+        self.annotations.get(SIGNATURES).map_or("", String::as_str)
     }
 
     /// How the layer it describes is packed.
@@ -109,6 +116,35 @@ pub(crate) struct RootFs {
     kind: String,
     /// The digests of the layers when they are unpacked: of a kit, its own.
     pub(crate) diff_ids: Vec<Digest>,
+}
+
+/// The digest of the kit that an image is, from the image's configuration.
+#[must_use]
+pub fn kit_digest(config: &[u8]) -> Option<Digest> {
+    let config: ImageConfig = serde_json::from_slice(config).ok()?;
+    match config.rootfs.diff_ids[..] {
+        [digest] => Some(digest),
+        _ => None,
+    }
+}
+
+/// What stands in the place of files where there are none.
+pub(crate) const EMPTY: &[u8] = b"{}";
+const EMPTY_KIND: &str = "application/vnd.oci.empty.v1+json";
+const SIGNATURES_KIND: &str = "application/vnd.purser.kit.signatures.v1";
+
+/// The manifest of an artifact that belongs to an image and carries signatures.
+pub(crate) fn vouching(kind: &str, subject: &[u8], signatures: &str) -> serde_json::Value {
+    let empty = Descriptor::new(EMPTY_KIND, EMPTY);
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": SIGNATURES_KIND,
+        "config": empty,
+        "layers": [empty],
+        "subject": Descriptor::new(kind, subject),
+        "annotations": { SIGNATURES: signatures },
+    })
 }
 
 /// A kit as an image: its documents, of which each names the next.

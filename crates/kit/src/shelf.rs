@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a host keeps its kits: `NAME` is a link to `sha256-HEX`, which holds `kit.toml` and `root`.
+//! Where a host keeps its kits: `NAME` is a link to `sha256-HEX`, which holds `kit.toml` and `root`; beside it
+//! `sha256-HEX.sig`, if somebody vouches for the kit.
 //!
 //! A kit is written beside the others under a name that begins with a dot, and renamed when all of it is there and
 //! right: whoever looks finds a whole kit or none. A session holds the directory of each kit it uses by a shared
@@ -13,6 +14,7 @@ use crate::error::{KitError, files};
 use crate::layer;
 use crate::manifest::{MANIFEST_LIMIT, Manifest};
 use crate::name::Name;
+use crate::sign::{self, SecretKey, Signature};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -118,6 +120,37 @@ impl Shelf {
         self.read(built.manifest.name.as_str(), digest)
     }
 
+    /// Who vouches for a kit of this digest.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn signatures(&self, digest: &Digest) -> Result<Vec<Signature>, KitError> {
+        let path = self.signatures_at(digest);
+        let mut text = String::new();
+        match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other
+                .and_then(|file| file.take(MANIFEST_LIMIT).read_to_string(&mut text))
+                .map_err(files("reading", &path))?,
+        };
+        sign::parse(&text).map_err(|why| KitError::Wrong { origin: path.display().to_string(), why })
+    }
+
+    /// Keeps a signature beside the kit of this name.
+    ///
+    /// # Errors
+    /// When there is no such kit, or it is damaged, or the signature cannot be written.
+    pub fn sign(&self, name: &Name, key: &SecretKey) -> Result<Shelved, KitError> {
+        // Nobody vouches for what has changed on the disk.
+        let kit = self.verify(name)?;
+        self.adding()?.vouch(&kit.digest, &[key.sign(&kit.digest)])?;
+        Ok(kit)
+    }
+
+    fn signatures_at(&self, digest: &Digest) -> PathBuf {
+        self.directory.join(format!("sha256-{}.sig", digest.hex()))
+    }
+
     /// Begins to add kits: all of them are there in the end, or none.
     pub(crate) fn adding(&self) -> Result<Adding<'_>, KitError> {
         let lock = self.lock()?;
@@ -186,6 +219,10 @@ impl Shelf {
                 continue;
             }
             remove(&path)?;
+            let signatures = self.signatures_at(&digest);
+            if signatures.exists() {
+                remove(&signatures)?;
+            }
             gone.push(digest);
         }
         Ok((gone, used))
@@ -334,6 +371,19 @@ impl Adding<'_> {
             }
         }
         kits.iter().try_for_each(|kit| self.name(kit))
+    }
+
+    /// Adds to those who vouch for a kit.
+    pub(crate) fn vouch(&self, digest: &Digest, signatures: &[Signature]) -> Result<(), KitError> {
+        let mut all = self.shelf.signatures(digest)?;
+        for signature in signatures {
+            all.retain(|known| known.by != signature.by);
+            all.push(signature.clone());
+        }
+        let path = self.shelf.signatures_at(digest);
+        let fresh = self.shelf.directory.join(format!(".new-sig-{}", digest.hex()));
+        fs::write(&fresh, sign::render(&all)).map_err(files("writing", &fresh))?;
+        fs::rename(&fresh, &path).map_err(files("putting in place", &path))
     }
 
     fn is_whole(&self, kit: &Unpacked) -> bool {

@@ -22,17 +22,28 @@ pub(crate) struct Said {
     pub(crate) errors: Vec<u8>,
 }
 
-/// Runs `command` in a process group of its own, without input. `None` when it has not ended within `patience`; it
+/// Runs `command` in a process group of its own, with what it has as input: [`Stdio::null`], or a pipe that is written
+/// and closed already. `None` when it has not ended within `patience`; it
 /// is no more then. Of each output `limit` bytes and one more are kept, the rest is thrown away.
-pub(crate) fn run(command: &mut Command, patience: Duration, limit: usize) -> io::Result<Option<Said>> {
+pub(crate) fn fed(
+    command: &mut Command,
+    input: Stdio,
+    patience: Duration,
+    limit: usize,
+) -> io::Result<Option<Said>> {
     let end = Instant::now() + patience;
-    let quiet = command.process_group(0).stdin(Stdio::null());
+    let quiet = command.process_group(0).stdin(input);
     let mut child = quiet.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let listened = listen(&mut child, end, limit + 1);
     // Before its end is taken note of, so that the number of the group is still its own. It may be empty by now.
     kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap_or_default();
     let status = child.wait()?;
     Ok(listened?.map(|[out, errors]| Said { status, out, errors }))
+}
+
+/// The same without input.
+pub(crate) fn run(command: &mut Command, patience: Duration, limit: usize) -> io::Result<Option<Said>> {
+    fed(command, Stdio::null(), patience, limit)
 }
 
 /// What it says until its end; `None` when that does not come in time.

@@ -5,7 +5,7 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 15] = [
+const KNOWS: [(&str, &[&str]); 16] = [
     ("container", &[]),
     ("cores", &[]),
     ("debug", &["sys"]),
@@ -26,6 +26,7 @@ const KNOWS: [(&str, &[&str]); 15] = [
             "names",
             "probe",
             "redact",
+            "registry",
             "service",
             "ship",
             "source",
@@ -34,6 +35,7 @@ const KNOWS: [(&str, &[&str]); 15] = [
         ],
     ),
     ("redact", &[]),
+    ("registry", &["names", "sys"]),
     ("service", &[]),
     ("ship", &["event", "names", "store", "sys"]),
     ("source", &["event"]),

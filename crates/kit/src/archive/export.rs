@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writing an archive of kits: the same bytes for the same kits.
 
-use crate::digest::Digesting;
+use crate::digest::{Digest, Digesting};
 use crate::error::{KitError, files};
 use crate::layer::{Kind, Writer};
 use crate::name::Name;
-use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE};
+use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE, SIGNATURES};
 use crate::shelf::{Shelf, Shelved};
+use crate::sign::{self, Signature};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -116,10 +117,68 @@ fn image(shelf: &Shelf, kit: &Shelved) -> Result<Image, KitError> {
     let name = kit.manifest.name.to_string();
     let damaged = |why: String| KitError::Damaged { kit: name.clone(), why };
     let packer = zstd::Encoder::new(Vec::new(), LEVEL).map_err(|error| damaged(error.to_string()))?;
+    let signatures = shelf.signatures(&kit.digest)?;
     let (packer, digest, _) = shelf.layer(kit, Digesting::new(packer))?.finish();
     if digest != kit.digest {
         return Err(damaged(format!("its files have the digest {digest} and should have {}", kit.digest)));
     }
     let packed = packer.finish().map_err(|error| damaged(error.to_string()))?;
-    Image::new(&name, &kit.manifest.version, digest, packed).map_err(|error| damaged(error.to_string()))
+    let image = Image::new(&name, &kit.manifest.version, digest, packed);
+    let mut image = image.map_err(|error| damaged(error.to_string()))?;
+    if !signatures.is_empty() {
+        image.descriptor.annotations.insert(SIGNATURES.to_string(), sign::render(&signatures));
+    }
+    Ok(image)
+}
+
+/// A kit as a registry takes it.
+#[derive(Debug)]
+pub struct Packed {
+    /// What stands under the tag: its type and its bytes.
+    pub manifest: (String, Vec<u8>),
+    /// What it names.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+impl Packed {
+    /// The tag of who vouches for an image whose manifest has this digest.
+    #[must_use]
+    pub fn signature_tag(manifest: &Digest) -> String {
+        format!("sha256-{}.sig", manifest.hex())
+    }
+
+    /// An image without files that says who vouches for a kit: `subject` is the kit's manifest.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn signatures(subject: &Packed, signatures: &[Signature]) -> Result<Packed, KitError> {
+        let (kind, bytes) = &subject.manifest;
+        let document = crate::oci::vouching(kind, bytes, &sign::render(signatures));
+        let wrong = |error: serde_json::Error| KitError::Wrong {
+            origin: "the signatures".to_string(),
+            why: error.to_string(),
+        };
+        Ok(Packed {
+            manifest: (kind.clone(), serde_json::to_vec(&document).map_err(wrong)?),
+            blobs: vec![crate::oci::EMPTY.to_vec()],
+        })
+    }
+
+    /// Who vouches for a kit, as the annotations of that image say it.
+    #[must_use]
+    pub fn signed(annotations: &BTreeMap<String, String>) -> Option<&str> {
+        annotations.get(SIGNATURES).map(String::as_str)
+    }
+}
+
+/// A kit of the shelf as an image, the same as in an archive.
+///
+/// # Errors
+/// When the kit is damaged.
+pub fn pack(shelf: &Shelf, kit: &Shelved) -> Result<Packed, KitError> {
+    let image = image(shelf, kit)?;
+    let mut blobs: Vec<Vec<u8>> = image.blobs.into_iter().map(|(_, bytes)| bytes).collect();
+    // The last one names the others.
+    let manifest = blobs.pop().unwrap_or_default();
+    Ok(Packed { manifest: (image.descriptor.media_type, manifest), blobs })
 }

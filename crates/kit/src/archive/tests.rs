@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Archives that are right, damaged and hostile. After each refusal the shelf is as it was.
 
-use super::{Archive, export};
+use super::{Archive, Gathering, Packed, Wanted, export, pack, seal};
 use crate::build::Built;
 use crate::digest::Digest;
 use crate::layer::{self, Kind, Writer};
@@ -9,7 +9,9 @@ use crate::manifest::Manifest;
 use crate::name::Name;
 use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE};
 use crate::shelf::Shelf;
+use crate::sign::SecretKey;
 use crate::tree::{Node, Tree};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,10 @@ fn layer_of(entries: &[(&str, Kind)]) -> Vec<u8> {
 
 fn import(path: &Path, shelf: &Shelf) -> Result<usize, String> {
     let archive = Archive::open(path).map_err(|error| error.to_string())?;
-    archive.import(shelf, &[], &|_| {}).map(|kits| kits.len()).map_err(|error| error.to_string())
+    archive
+        .import(shelf, &Wanted::default(), &|_| {})
+        .map(|kits| kits.len())
+        .map_err(|error| error.to_string())
 }
 
 /// Everything on a shelf but its lock.
@@ -88,21 +93,115 @@ fn kits_travel() {
     assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
 
     let archive = Archive::open(&first).unwrap();
-    let wrong = archive.import(&there, &[kits[0].digest], &|_| {}).unwrap_err().to_string();
+    let wrong = archive
+        .import(&there, &Wanted { digests: &[kits[0].digest], ..Wanted::default() }, &|_| {})
+        .unwrap_err()
+        .to_string();
     assert!(wrong.contains("none of those given"), "{wrong}");
     let pins = [kits[0].digest, kits[1].digest];
-    let taken = archive.import(&there, &pins, &|_| {}).unwrap();
+    let taken = archive.import(&there, &Wanted { digests: &pins, ..Wanted::default() }, &|_| {}).unwrap();
     assert_eq!(taken.iter().map(|kit| kit.digest).collect::<Vec<_>>(), pins);
     // Once more changes nothing, and mends what was damaged.
     let program = there.find(&Name::new("one").unwrap()).unwrap().root().join("usr/bin/x");
     fs::write(&program, "short").unwrap();
     let said = there.verify(&Name::new("one").unwrap()).unwrap_err().to_string();
     assert!(said.contains("kit one is damaged"), "{said}");
-    archive.import(&there, &[], &|_| {}).unwrap();
+    archive.import(&there, &Wanted::default(), &|_| {}).unwrap();
     for name in ["one", "two"] {
         there.verify(&Name::new(name).unwrap()).unwrap();
     }
     assert_eq!(left(&dir.path().join("there")).len(), 4);
+}
+
+#[test]
+fn kits_need_signatures_of_those_who_are_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), Shelf::new(&dir.path().join("there")));
+    let kits = [here.put(&built("one")).unwrap(), here.put(&built("two")).unwrap()];
+    let file = dir.path().join("kits.tar");
+    let (ours, theirs) = (SecretKey::random().unwrap(), SecretKey::random().unwrap());
+    let trust = [ours.public()];
+    let wanted = Wanted { trust: &trust, ..Wanted::default() };
+    let import = || {
+        let taken = Archive::open(&file).unwrap().import(&there, &wanted, &|_| {});
+        taken.map(|kits| kits.len()).map_err(|error| error.to_string())
+    };
+    export(&here, &kits, &file, &|_| {}).unwrap();
+    assert!(import().unwrap_err().contains("kit one: nobody has signed it"));
+    // One of two is not enough, and neither is somebody else.
+    here.sign(&Name::new("one").unwrap(), &ours).unwrap();
+    export(&here, &kits, &file, &|_| {}).unwrap();
+    assert!(import().unwrap_err().contains("kit two: nobody has signed it"));
+    here.sign(&Name::new("two").unwrap(), &theirs).unwrap();
+    export(&here, &kits, &file, &|_| {}).unwrap();
+    assert!(import().unwrap_err().contains("not among those trusted"));
+    assert!(left(&dir.path().join("there")).is_empty());
+    // A file that is signed as a whole; the signatures come along and go on.
+    assert_eq!(seal(&file, &ours).unwrap().len(), 2);
+    let sealed = fs::read(&file).unwrap();
+    seal(&file, &ours).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), sealed);
+    assert_eq!(import(), Ok(2));
+    assert_eq!(there.signatures(&kits[1].digest).unwrap().len(), 2);
+    let again = dir.path().join("again.tar");
+    export(&there, &kits, &again, &|_| {}).unwrap();
+    Archive::open(&again).unwrap().import(&here, &wanted, &|_| {}).unwrap();
+    for kit in &kits {
+        there.forget(&kit.manifest.name).unwrap();
+    }
+    there.collect().unwrap();
+    assert!(left(&dir.path().join("there")).is_empty());
+    // The signature of one kit under another.
+    let of_one = ours.sign(&kits[0].digest);
+    let mut evil = image("two", &layer_of(&[("root", Kind::Directory)]));
+    evil.descriptor.annotations.insert(crate::oci::SIGNATURES.to_string(), crate::sign::render(&[of_one]));
+    let file = archive_of(dir.path(), &[evil]);
+    let said = Archive::open(&file).unwrap().import(&there, &wanted, &|_| {}).unwrap_err().to_string();
+    assert!(said.contains("its signature is for something else"), "{said}");
+}
+
+#[test]
+fn names_can_be_pinned_and_archives_gathered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), Shelf::new(&dir.path().join("there")));
+    let name = Name::new("one").unwrap();
+    let kit = here.put(&built("one")).unwrap();
+    let key = SecretKey::random().unwrap();
+    here.sign(&name, &key).unwrap();
+    let packed = pack(&here, &kit).unwrap();
+    let beside = Packed::signatures(&packed, &here.signatures(&kit.digest).unwrap()).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&beside.manifest.1).unwrap();
+    let annotations = serde_json::from_value(document["annotations"].clone()).unwrap();
+    let gathered = |title: &str| {
+        let path = dir.path().join("gathered.tar");
+        let file =
+            fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let mut gathering = Gathering::new(file, Path::new("r.example/one")).unwrap();
+        for blob in &packed.blobs {
+            let (digest, size) = (Digest::of(blob).to_string(), blob.len().try_into().unwrap());
+            let fill = |out: &mut dyn io::Write| out.write_all(blob).map_err(crate::error::files("x", &path));
+            gathering.blob(&digest, size, fill).unwrap();
+        }
+        let (kind, manifest) = &packed.manifest;
+        gathering.image(kind, manifest, title, Packed::signed(&annotations)).unwrap();
+        gathering.finish().unwrap()
+    };
+    let wrong = BTreeMap::from([(name.clone(), Digest::of(b"other"))]);
+    let trust = [key.public()];
+    let import = |pins: &BTreeMap<Name, Digest>| {
+        // What an archive calls a kit does not matter.
+        let wanted = Wanted { pins: Some(pins), trust: &trust, ..Wanted::default() };
+        gathered("two").import(&there, &wanted, &|_| {}).map_err(|error| error.to_string())
+    };
+    let said = import(&wrong).unwrap_err();
+    assert!(said.starts_with("r.example/one: kit one") && said.contains("pins it to"), "{said}");
+    assert!(left(&dir.path().join("there")).is_empty());
+    let right = BTreeMap::from([(name, kit.digest)]);
+    let base = Name::new("base").unwrap();
+    let other = Wanted { name: Some(&base), ..Wanted::default() };
+    let said = gathered("base").import(&there, &other, &|_| {}).unwrap_err().to_string();
+    assert!(said.contains("it is the kit one and not base"), "{said}");
+    assert_eq!(import(&right).unwrap()[0].digest, kit.digest);
 }
 
 #[test]

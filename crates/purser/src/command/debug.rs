@@ -229,6 +229,7 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     }
     let target = &found.target;
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
+    kits::fetch(&config.debug, shelf, &session.kit)?;
     let kits = kits::chosen(shelf, &session.kit, target.command())?;
     let mut spec = specification(&session, &found, &kits)?;
     spec.binds = volumes::binds(&session.volume)?;

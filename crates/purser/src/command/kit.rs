@@ -3,12 +3,20 @@
 
 mod build;
 mod carry;
+mod fetch;
+mod login;
 mod look;
 mod progress;
+mod pull;
+mod push;
+mod sign;
 
+pub(super) use fetch::fetch;
+
+use crate::config::{Config, Debug};
 use crate::exit::Exit;
-use kit::{KitError, Name, Shelf};
-use std::path::PathBuf;
+use kit::{KitError, Name, PublicKey, Shelf};
+use std::path::{Path, PathBuf};
 
 /// Where kits are if nobody says.
 const KITS: &str = "/var/lib/purser-kits";
@@ -24,7 +32,7 @@ pub(crate) struct Args {
 const HELP: &str = "\
 A kit is a set of tools with its own loader and libraries, so that it runs in every container. Kits
 are built from Debian packages by recipes, on a Debian or Ubuntu host, and carried to others in one
-file.
+file or by a registry.
 
 Examples:
   purser kit build base gdb                    build two of the kits that purser has recipes for
@@ -32,6 +40,7 @@ Examples:
   purser kit ls                                what there is on this host, and what can be built
   purser kit export --all kits.tar             all kits in one file, for a host without a network
   purser kit import kits.tar                   take them there
+  purser kit pull gdb                          or fetch one from the registry of the configuration
   purser kit verify                            is every file as it was?
 
 Exit codes: 0 done, 1 failed, or damage was found; 2 wrong command line";
@@ -43,6 +52,10 @@ enum KitCommand {
     Build(build::Build),
     Export(carry::Export),
     Import(carry::Import),
+    Pull(pull::Pull),
+    Push(push::Push),
+    Sign(sign::Sign),
+    Key(sign::Key),
     Verify(look::Verify),
     Rm(look::Remove),
     Gc(look::Collect),
@@ -51,15 +64,53 @@ enum KitCommand {
 /// Where this host's kits are.
 #[derive(Clone, Debug, clap::Args)]
 struct Kits {
-    /// The directory of kits.
-    #[arg(long, value_name = "DIR", default_value = KITS)]
-    kits: PathBuf,
+    /// The directory of kits [default: /var/lib/purser-kits, or what a configuration that is read says].
+    #[arg(long, value_name = "DIR")]
+    kits: Option<PathBuf>,
 }
 
 impl Kits {
-    fn shelf(&self) -> Shelf {
-        Shelf::new(&self.kits)
+    fn directory(&self) -> &Path {
+        self.kits.as_deref().unwrap_or(Path::new(KITS))
     }
+
+    fn shelf(&self) -> Shelf {
+        Shelf::new(self.directory())
+    }
+}
+
+/// Where kits are, where they come from, and who is trusted.
+#[derive(Clone, Debug, clap::Args)]
+struct Sources {
+    /// The configuration file [default: /etc/purser/purser.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    kits: Kits,
+}
+
+impl Sources {
+    fn load(&self) -> anyhow::Result<Debug> {
+        let mut debug = Config::load(self.config.as_deref())?.0.debug;
+        if let Some(kits) = &self.kits.kits {
+            debug.kits.clone_from(kits);
+        }
+        Ok(debug)
+    }
+}
+
+/// The keys that the configuration trusts.
+fn trusted(debug: &Debug) -> Result<Vec<PublicKey>, KitError> {
+    debug.trust.iter().map(|path| PublicKey::read(path)).collect()
+}
+
+/// What the configuration pins kits to; it was checked when it was read.
+fn pins(debug: &Debug) -> std::collections::BTreeMap<Name, kit::Digest> {
+    debug
+        .pins
+        .iter()
+        .filter_map(|(name, pin)| Some((Name::new(name).ok()?, kit::Digest::new(pin).ok()?)))
+        .collect()
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
@@ -69,6 +120,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         KitCommand::Build(build) => build.run(),
         KitCommand::Export(export) => export.run(),
         KitCommand::Import(import) => import.run(),
+        KitCommand::Pull(pull) => pull.run(),
+        KitCommand::Push(push) => push.run(),
+        KitCommand::Sign(sign) => sign.run(),
+        KitCommand::Key(key) => key.run(),
         KitCommand::Verify(verify) => verify.run(),
         KitCommand::Rm(remove) => remove.run(),
         KitCommand::Gc(collect) => collect.run(),

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `[debug]`: where kits are, and who may begin which sessions.
+//! `[debug]`: where kits are and where they come from, and who may begin which sessions.
 
 use super::check::{self, Fault};
 use super::glob::Glob;
 use super::quantity::Age;
+use kit::{Digest, Name};
+use registry::{Host, Reference};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 /// Most entries of `[[debug.allow]]`.
@@ -25,6 +27,23 @@ pub struct Debug {
     pub transcript: bool,
     /// Whether a session needs an agent that records it.
     pub require_record: bool,
+    /// `REGISTRY/PATH` below which kits are fetched by name; empty for none.
+    pub registry: String,
+    /// Others that have the same, tried before it.
+    pub mirrors: Vec<String>,
+    /// When a session fetches a kit.
+    pub pull: Pull,
+    /// What kits must be, by name.
+    pub pins: BTreeMap<String, String>,
+    /// Files with public keys, one of which must have signed a kit that comes from elsewhere.
+    pub trust: Vec<PathBuf>,
+    /// Certificates of the authorities that registries are trusted by; the host's own when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Registries that may be spoken to without encryption.
+    pub insecure: Vec<String>,
+    /// Longest wait for a registry.
+    pub timeout_secs: u32,
     /// Who may begin which sessions; root may begin all when empty.
     pub allow: Vec<Allow>,
 }
@@ -35,9 +54,29 @@ impl Default for Debug {
             kits: PathBuf::from("/var/lib/purser-kits"),
             transcript: true,
             require_record: false,
+            registry: String::new(),
+            mirrors: Vec::new(),
+            pull: Pull::Never,
+            pins: BTreeMap::new(),
+            trust: Vec::new(),
+            ca: None,
+            insecure: Vec::new(),
+            timeout_secs: 30,
             allow: Vec::new(),
         }
     }
+}
+
+/// When a session fetches a kit from the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pull {
+    /// Not at all: what is not on the host is not there.
+    Never,
+    /// When the host has none of that name.
+    Missing,
+    /// Each time, if the registry has another one.
+    Always,
 }
 
 /// `[[debug.allow]]`: sessions that may be. All conditions given must hold; one entry that fits is enough.
@@ -77,6 +116,7 @@ pub struct Allow {
 
 pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
     check::absolute("debug.kits", &debug.kits)?;
+    registries(debug)?;
     if debug.allow.len() > ALLOW_LIMIT {
         let message = format!("{} entries; at most {ALLOW_LIMIT}", debug.allow.len());
         return check::fault(format!("debug.allow[{ALLOW_LIMIT}]"), message);
@@ -119,4 +159,45 @@ pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
         check::list(&at("images"), allow.images.len())?;
     }
     Ok(())
+}
+
+/// What is said of registries and of kits that come from them.
+fn registries(debug: &Debug) -> Result<(), Fault> {
+    let place = |key: String, text: &str| {
+        let reference = Reference::parse(&format!("{text}/x"));
+        match reference.map(|reference| reference.place()) {
+            Ok(place) if place.eq_ignore_ascii_case(&format!("{text}/x")) => Ok(()),
+            _ => check::fault(
+                key,
+                format!("{text:?} is no place in a registry; write \"HOST:PORT/PATH\" or \"HOST\""),
+            ),
+        }
+    };
+    if !debug.registry.is_empty() {
+        place("debug.registry".to_string(), &debug.registry)?;
+    }
+    check::list("debug.mirrors", debug.mirrors.len())?;
+    for (index, mirror) in debug.mirrors.iter().enumerate() {
+        place(format!("debug.mirrors[{index}]"), mirror)?;
+    }
+    check::list("debug.pins", debug.pins.len())?;
+    for (name, digest) in &debug.pins {
+        if let Err(error) = Name::new(name).and_then(|_| Digest::new(digest)) {
+            return check::fault(format!("debug.pins.{name}"), error.to_string());
+        }
+    }
+    check::list("debug.trust", debug.trust.len())?;
+    for (index, file) in debug.trust.iter().enumerate() {
+        check::absolute(&format!("debug.trust[{index}]"), file)?;
+    }
+    if let Some(ca) = &debug.ca {
+        check::absolute("debug.ca", ca)?;
+    }
+    check::list("debug.insecure", debug.insecure.len())?;
+    for (index, host) in debug.insecure.iter().enumerate() {
+        if let Err(error) = Host::parse(host) {
+            return check::fault(format!("debug.insecure[{index}]"), error.to_string());
+        }
+    }
+    check::within("debug.timeout_secs", debug.timeout_secs, 1, 600)
 }

@@ -89,6 +89,26 @@ pub const KEYS: &[Key] = &[
     key("debug.kits", "The directory with kits."),
     key("debug.transcript", "Whether what the terminals of sessions show is recorded."),
     key("debug.require_record", "Whether a session is refused when no agent records it."),
+    key(
+        "debug.registry",
+        "HOST:PORT/PATH of a registry below which kits are fetched by name; none when empty.",
+    ),
+    key("debug.mirrors", "The same of others that have the same kits, tried before it in this order."),
+    key(
+        "debug.pull",
+        "When a session fetches a kit: \"never\", when it is \"missing\", or \"always\" looks for another one.",
+    ),
+    key("debug.pins", "What kits that come from elsewhere must be, NAME = \"sha256:…\"."),
+    key(
+        "debug.trust",
+        "Files with public keys; one of them must have signed each kit that comes from elsewhere.",
+    ),
+    key("debug.ca", "Certificates of the authorities of registries; the host's own when not given."),
+    key(
+        "debug.insecure",
+        "Registries beside those of this host that may be spoken to without TLS, HOST:PORT.",
+    ),
+    key("debug.timeout_secs", "Longest wait for a registry, in seconds: 1 to 600."),
     key("debug.allow.name", "Names the entry; unique."),
     key(
         "debug.allow.users",
@@ -398,7 +418,7 @@ fn shared(section: &str) -> Option<&'static str> {
 }
 
 /// Keys below which users choose the names.
-const NAMED_FREELY: [&str; 3] = ["headers", "header_files", "labels"];
+const NAMED_FREELY: [&str; 4] = ["headers", "header_files", "labels", "pins"];
 
 /// The key whose members users name, when `path` is such a member.
 pub(super) fn named_freely(path: &str) -> Option<&str> {

@@ -33,6 +33,15 @@ retain_age = "7d"
 retain_bytes = "none"
 [debug]
 transcript = false
+registry = "r.example:5000/kits"
+mirrors = ["[::1]:5000", "Mirror.example/a/b"]
+pull = "missing"
+trust = ["/etc/purser/kits.pub"]
+ca = "/etc/ca.pem"
+insecure = ["r.example:5000"]
+timeout_secs = 5
+[debug.pins]
+gdb = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 [[debug.allow]]
 name = "oncall"
 users = ["ann", "%sre"]
@@ -177,6 +186,16 @@ fn redaction_is_checked_where_it_stands() {
 fn who_may_debug_is_checked_where_it_stands() {
     for (text, told) in [
         ("[debug]\nkits = \"kits\"", "2:1: debug.kits: \"kits\" is not an absolute path"),
+        ("[debug]\nregistry = \"kits\"", "2:1: debug.registry: \"kits\" is no place in a registry"),
+        ("[debug]\nregistry = \"r.example/kits:1\"", "is no place in a registry"),
+        ("[debug]\nregistry = \"https://r.example/kits\"", "is no place in a registry"),
+        ("[debug]\nmirrors = [\"r.example\", \"x\"]", "2:25: debug.mirrors[1]: \"x\" is no place"),
+        ("[debug]\npins = { gdb = \"1\" }", "debug.pins.gdb: \"1\" is no digest"),
+        ("[debug]\npins = { GDB = \"1\" }", "\"GDB\" is no name for a kit"),
+        ("[debug]\npull = \"often\"", "debug.pull: unknown variant"),
+        ("[debug]\ntrust = [\"key\"]", "debug.trust[0]: \"key\" is not an absolute path"),
+        ("[debug]\ninsecure = [\"http://r\"]", "HOST:PORT"),
+        ("[debug]\ntimeout_secs = 0", "0 is not from 1 to 600"),
         ("[[debug.allow]]\nname = \"\"", "2:1: debug.allow[0].name: a name has 1 to 64 bytes"),
         ("[[debug.allow]]\nname = \"a\"\nusers = [\"%\"]", "3:10: debug.allow[0].users[0]: this is no name"),
         ("[[debug.allow]]\nname = \"a\"\nkits = [\"a b\"]", "3:9: debug.allow[0].kits[0]: this is no name"),
@@ -209,6 +228,9 @@ fn the_table_of_keys_is_the_types() {
     config.rules[0].parent = Some("/a".to_string());
     let mut found = BTreeSet::new();
     collect("", &toml::Value::Table(toml::Table::try_from(&config).unwrap()), &mut found);
+    // Below some keys users choose the names.
+    let found: BTreeSet<String> =
+        found.iter().map(|path| named_freely(path).unwrap_or(path).to_string()).collect();
     let listed = KEYS
         .iter()
         .map(|key| key.path.to_string())

@@ -7,11 +7,15 @@ mod commands;
 #[cfg(test)]
 mod docker_debug;
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
 mod record;
+#[cfg(test)]
+mod registry;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

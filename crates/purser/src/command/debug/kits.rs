@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kits of a session: those named and those they need, or those that suit the target.
 
-use crate::command::Usage;
+use crate::command::{Usage, say};
+use crate::config::{Debug, Pull};
 use anyhow::{Context, bail};
 use debug::{Capabilities, Kit};
 use kit::{Digest, Manifest, Name, Shelf, Shelved};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,36 @@ impl Chosen {
             None => self.kit.name.clone(),
         }
     }
+}
+
+/// Fetches kits from the registry, as the configuration wants it: those that are named and what they need, or the
+/// usual one. What is there serves when no other can be had.
+pub(super) fn fetch(debug: &Debug, directory: &Path, wanted: &[String]) -> anyhow::Result<()> {
+    if debug.pull == Pull::Never {
+        return Ok(());
+    }
+    let debug = Debug { kits: directory.to_owned(), ..debug.clone() };
+    let usual = [USUAL.to_string()];
+    let words = if wanted.is_empty() { &usual[..] } else { wanted };
+    let mut left: Vec<Name> = words.iter().filter_map(|word| Name::new(word).ok()).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(name) = left.pop() {
+        if seen.len() == KITS_LIMIT || !seen.insert(name.clone()) {
+            continue;
+        }
+        let place = directory.join(name.as_str());
+        let there = place.join(FILE).exists();
+        // What somebody has made by hand is not replaced.
+        let ours = !there || place.is_symlink();
+        if ours && (!there || debug.pull == Pull::Always) {
+            match crate::command::kit::fetch(&debug, name.as_str(), &[]) {
+                Err(error) if there => say(&format!("purser: {error:#}; taking kit {name} as it is here")),
+                fetched => drop(fetched.with_context(|| format!("fetching kit {name}, which is not here"))?),
+            }
+        }
+        left.extend(Shelf::new(directory).find(&name).into_iter().flat_map(|kit| kit.manifest.requires));
+    }
+    Ok(())
 }
 
 /// The kits of a session: first those named, then those they require; without names the usual one and those
@@ -89,7 +121,9 @@ fn find(directory: &Path, word: &str) -> anyhow::Result<Chosen> {
     if !directory.join(word).join(FILE).exists() {
         let names: Vec<String> = known(directory).into_iter().map(|kit| kit.kit.name).collect();
         let names = match names.is_empty() {
-            true => "there are none; purser kit build base makes one".to_owned(),
+            true => {
+                "there are none; purser kit build base makes one, purser kit pull base fetches one".to_owned()
+            }
             false => format!("there are {}", names.join(", ")),
         };
         bail!(Usage(format!("no kit {word:?} in {}: {names}", directory.display())));

@@ -3,9 +3,9 @@
 
 use super::super::{Usage, output};
 use super::progress::Progress;
-use super::{Kits, named, size};
+use super::{Kits, Sources, named, size, trusted};
 use crate::exit::Exit;
-use kit::{Archive, Digest, Shelved};
+use kit::{Archive, Digest, Shelf, Shelved, Wanted};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ impl Export {
         if kits.is_empty() {
             let message = format!(
                 "there are no kits in {}; build some with: purser kit build",
-                self.kits.kits.display()
+                self.kits.directory().display()
             );
             anyhow::bail!(message);
         }
@@ -65,7 +65,8 @@ impl Export {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 All kits of the file are taken, or none. Every byte is compared with the digests in the file; that
-tells damage, and --digest tells whether it is what you were promised.
+tells damage, and --digest tells whether it is what you were promised. When trust of the configuration
+names keys, each kit must be signed with one of them; what pins names must be what it says.
 
 Examples:
   purser kit import kits.tar
@@ -78,16 +79,19 @@ pub(super) struct Import {
     #[arg(long, value_name = "DIGEST")]
     digest: Vec<String>,
     #[command(flatten)]
-    kits: Kits,
+    sources: Sources,
 }
 
 impl Import {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let pins = self.digest.iter().map(|digest| Digest::new(digest)).collect::<Result<Vec<_>, _>>();
         let pins = pins.map_err(|error| Usage(format!("--digest: {error}")))?;
+        let debug = self.sources.load()?;
+        let (trust, named) = (trusted(&debug)?, super::pins(&debug));
+        let wanted = Wanted { digests: &pins, pins: Some(&named), name: None, trust: &trust };
         let archive = Archive::open(&self.file)?;
         let progress = Progress::new("unpacking", archive.kits().iter().map(|kit| kit.packed).sum());
-        let taken = archive.import(&self.kits.shelf(), &pins, &|bytes| progress.add(bytes))?;
+        let taken = archive.import(&Shelf::new(&debug.kits), &wanted, &|bytes| progress.add(bytes))?;
         drop(progress);
         let mut out = output::stdout();
         for kit in taken {

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A TCP connection, encrypted or not, that ends waiting when nothing or too little comes.
+
+use super::Fault;
+use super::url::Url;
+use crate::tls;
+use openssl::ssl::{HandshakeError, SslConnector, SslStream};
+use openssl::x509::X509VerifyResult;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// Longest wait for one address to take a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Addresses of one name that are tried.
+const ADDRESSES_LIMIT: usize = 4;
+
+/// The socket with the moment at which it is over.
+#[derive(Debug)]
+struct Timed {
+    tcp: TcpStream,
+    until: Instant,
+    /// So many bytes move that moment by so much; how many are there already.
+    moved_by: Option<(usize, Duration)>,
+    passed: usize,
+}
+
+impl Timed {
+    fn left(&self, most: Duration) -> io::Result<Option<Duration>> {
+        let left = self.until.saturating_duration_since(Instant::now()).min(most);
+        if left.is_zero() {
+            Err(ErrorKind::TimedOut.into())
+        } else {
+            Ok(Some(left.max(Duration::from_millis(1))))
+        }
+    }
+
+    fn passes(&mut self, count: usize) {
+        self.passed += count;
+        if let Some((bytes, time)) = self.moved_by
+            && self.passed >= bytes
+        {
+            (self.passed, self.until) = (0, Instant::now() + time);
+        }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.tcp.set_read_timeout(self.left(Duration::MAX)?)?;
+        let count = self.tcp.read(into)?;
+        self.passes(count);
+        Ok(count)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.tcp.set_write_timeout(self.left(Duration::MAX)?)?;
+        let count = self.tcp.write(bytes)?;
+        self.passes(count);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(PlainStream),
+    Tls(Box<TlsStream>),
+}
+
+/// A name for a private thing.
+#[derive(Debug)]
+pub(crate) struct PlainStream(Timed);
+
+/// Likewise.
+#[derive(Debug)]
+pub(crate) struct TlsStream(SslStream<Timed>);
+
+impl Stream {
+    /// Connects to the first of the host's addresses that answers.
+    pub(super) fn connect(url: &Url, connector: &SslConnector, patience: Duration) -> Result<Stream, Fault> {
+        let trouble = |why: String| Fault::Trouble(why);
+        let addresses =
+            names::resolve(&url.host.name, url.port()).map_err(|error| trouble(error.to_string()))?;
+        let mut last = trouble("it has no address".to_string());
+        for address in addresses.into_iter().take(ADDRESSES_LIMIT) {
+            match TcpStream::connect_timeout(&address, CONNECT.min(patience)) {
+                Ok(tcp) => {
+                    tcp.set_nodelay(true).map_err(|error| trouble(error.to_string()))?;
+                    let timed = Timed { tcp, until: Instant::now() + patience, moved_by: None, passed: 0 };
+                    return Stream::over(timed, url, connector);
+                }
+                Err(error) => last = trouble(format!("connecting to {address}: {error}")),
+            }
+        }
+        Err(last)
+    }
+
+    fn over(timed: Timed, url: &Url, connector: &SslConnector) -> Result<Stream, Fault> {
+        if !url.secure {
+            return Ok(Stream::Plain(PlainStream(timed)));
+        }
+        match connector.connect(&url.host.name, timed) {
+            Ok(stream) => Ok(Stream::Tls(Box::new(TlsStream(stream)))),
+            Err(error) => Err(shake_failed(&error)),
+        }
+    }
+
+    fn timed(&mut self) -> &mut Timed {
+        match self {
+            Stream::Plain(stream) => &mut stream.0,
+            Stream::Tls(stream) => stream.0.get_mut(),
+        }
+    }
+
+    /// All is over at that moment, whatever passes.
+    pub(super) fn until(&mut self, until: Instant) {
+        let timed = self.timed();
+        (timed.until, timed.moved_by) = (until, None);
+    }
+
+    /// It is over when fewer than so many bytes pass in so much time.
+    pub(super) fn moves(&mut self, bytes: usize, time: Duration) {
+        let timed = self.timed();
+        (timed.until, timed.moved_by, timed.passed) = (Instant::now() + time, Some((bytes, time)), 0);
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.0.read(into),
+            Stream::Tls(stream) => stream.0.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.0.write(bytes),
+            Stream::Tls(stream) => stream.0.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What kept both sides from agreeing; a wrong certificate does not become right by itself.
+fn shake_failed(error: &HandshakeError<Timed>) -> Fault {
+    let HandshakeError::Failure(stream) = error else {
+        return Fault::Trouble("it did not agree on TLS in time".to_string());
+    };
+    let verdict = stream.ssl().verify_result();
+    if verdict != X509VerifyResult::OK {
+        return Fault::Lasting(format!(
+            "its certificate is not good: {}; authorities of your own are named by ca in [debug]",
+            verdict.error_string()
+        ));
+    }
+    match stream.error().ssl_error() {
+        Some(stack) if !stack.errors().is_empty() => {
+            Fault::NoTls(format!("agreeing on TLS: {}", tls::said(stack)))
+        }
+        _ => Fault::Trouble("it closed the connection while agreeing on TLS".to_string()),
+    }
+}
