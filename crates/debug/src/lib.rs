@@ -41,7 +41,7 @@ pub use forward::{Forward, NoForward, forward, stay};
 pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
 pub use rights::{Capabilities, UnknownCapability};
-pub use sessions::{DIRECTORY, Session, attach, collect, end, list};
+pub use sessions::{DIRECTORY, Session, attach, collect, end, is_kept, list};
 pub use spec::{Bind, Failure, Held, Kit, Limits, Source, Spec, Way, Window};
 pub use target::{Facts, Target};
 pub use witness::{Ended, Shown, Witness};

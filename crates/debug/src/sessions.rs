@@ -7,6 +7,7 @@ use crate::group;
 use crate::keys::DetachKeys;
 use crate::link::{Kind, Link};
 use crate::{DebugError, client, terminal};
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,15 @@ fn full(directory: &Path, start: &str) -> Result<String, DebugError> {
 fn ids(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(SESSIONS_LIMIT);
     entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(SUFFIX)?.to_owned())).collect()
+}
+
+/// Whether a session has a keeper. Waits for nobody.
+pub fn is_kept(directory: &Path, id: &str) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let knocked = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .and_then(|socket| connect(&socket, &SocketAddrUnix::new(socket_path(directory, id))?));
+    // One that has no time to answer is one all the same.
+    !matches!(knocked, Err(Errno::NOENT | Errno::CONNREFUSED))
 }
 
 fn knock(directory: &Path, id: &str) -> io::Result<Link> {

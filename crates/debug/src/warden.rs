@@ -25,12 +25,14 @@ use rustix::thread::{
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 use sys::process::{Forked, exit_now, fork};
 
 /// Rounds of killing whoever is left.
 const ROUNDS: usize = 64;
-/// Time after each for the killed to end.
-const ROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// Time after each for the killed to end; all rounds together are shorter than the keeper's patience. On a busy host it
+/// takes a while until somebody who was killed gets the CPU to end.
+const ROUND: Duration = Duration::from_millis(40);
 /// The longest message from a program that could not be started.
 const STATUS_LIMIT: u64 = 16 << 10;
 
@@ -158,6 +160,8 @@ struct Warden {
     ends: UnixStream,
     members: Members,
     exit: Option<u8>,
+    /// Whether it had no child when it looked last.
+    is_alone: bool,
 }
 
 impl Warden {
@@ -177,7 +181,14 @@ impl Warden {
                 exit_now(failure.code)
             }
             Forked::Parent { child } => {
-                let mut warden = Warden { program: child, status: Some(status), ends, members, exit: None };
+                let mut warden = Warden {
+                    program: child,
+                    status: Some(status),
+                    ends,
+                    members,
+                    exit: None,
+                    is_alone: false,
+                };
                 drop((streams, its_status));
                 if let Err(error) = rights::only_signals().and_then(|()| warden.ends.set_nonblocking(true)) {
                     warden.clear();
@@ -242,13 +253,36 @@ impl Warden {
     fn reap(&mut self) -> bool {
         let mut bytes = [0; 64];
         while matches!(self.ends.read(&mut bytes), Ok(1..)) {}
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.program {
-                let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?));
-                self.exit = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255));
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.program => {
+                    let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?));
+                    self.exit = Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => {
+                    self.is_alone = true;
+                    break;
+                }
             }
         }
         self.exit.is_some()
+    }
+
+    /// Takes those who were killed, until nobody is left or the time is over.
+    fn reap_killed(&mut self) {
+        let over = Instant::now() + ROUND;
+        self.is_alone = false;
+        loop {
+            self.reap();
+            let left = over.saturating_duration_since(Instant::now());
+            if self.is_alone || left.is_zero() {
+                return;
+            }
+            let mut ended = [PollFd::new(&self.ends, PollFlags::IN)];
+            poll(&mut ended, Some(&Timespec::try_from(left).unwrap_or_default())).unwrap_or_default();
+        }
     }
 
     /// Whether the session is to end.
@@ -285,8 +319,7 @@ impl Warden {
             for pid in others {
                 kill_process(pid, Signal::KILL).unwrap_or_default();
             }
-            let mut ended = [PollFd::new(&self.ends, PollFlags::IN)];
-            poll(&mut ended, Some(&ROUND)).unwrap_or_default();
+            self.reap_killed();
         }
         self.reap();
         traced::let_go(&traced);

@@ -58,7 +58,7 @@ pub use error::Error;
 pub use follower::Follower;
 pub use limits::{
     MAX_ATTACHMENT_BYTES, MAX_BLOCK_EVENTS, MAX_EVENT_BYTES, MAX_EXECUTABLE_BYTES, MAX_POSITION_BYTES,
-    MAX_SUBJECT_BYTES, SINKS_NAME, SOURCES_NAME,
+    MAX_SUBJECT_BYTES, SESSIONS_NAME, SINKS_NAME, SOURCES_NAME,
 };
 #[cfg(any(test, feature = "mend"))]
 pub use mend::mend;

@@ -46,5 +46,7 @@ pub(crate) const MAX_ATTACHMENTS_BYTES: usize = 8 << 20;
 
 /// The directory in a store where those who read along keep their places. It is no part of the record.
 pub const SINKS_NAME: &str = "sinks";
+/// Where the agent notes which debugging sessions have not ended.
+pub const SESSIONS_NAME: &str = "sessions";
 /// Where sources keep summaries of their positions, one directory each.
 pub const SOURCES_NAME: &str = "sources";

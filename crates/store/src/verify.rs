@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::file;
 use crate::identity::{KEY_NAME, KEY_NEW_NAME, ORIGIN_LEN, ORIGIN_NAME, Origin};
 use crate::journal::{self, Frames};
-use crate::limits::{SINKS_NAME, SOURCES_NAME};
+use crate::limits::{SESSIONS_NAME, SINKS_NAME, SOURCES_NAME};
 use crate::recovery::{LOCK_NAME, MAX_JOURNAL_BYTES, QUARANTINE_NAME, read_small};
 use crate::segment::{read_up_to, sequence_of};
 use crate::writer::RESERVE_NAME;
@@ -234,7 +234,7 @@ fn read_journal(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Directories: broken pieces, and where those who read the store or write into it keep how far they got.
-const BESIDE: [&str; 3] = [QUARANTINE_NAME, SINKS_NAME, SOURCES_NAME];
+const BESIDE: [&str; 4] = [QUARANTINE_NAME, SESSIONS_NAME, SINKS_NAME, SOURCES_NAME];
 
 fn check_names(dir: &Path, report: &mut Report) -> Result<(), Error> {
     let known =

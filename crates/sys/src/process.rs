@@ -33,6 +33,25 @@ struct CloneArguments {
     cgroup: u64,
 }
 
+/// The process that connected a unix socket, as this pid namespace numbers it; `None` when it is in another one, for
+/// which rustix has no value.
+pub fn peer(socket: BorrowedFd<'_>) -> Option<i32> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: the structure and the length given for it outlive the call, and are written within that length.
+    #[expect(unsafe_code, reason = "rustix takes 0 for a number that is not 0")]
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut who).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0 && who.pid > 0).then_some(who.pid)
+}
+
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// fork(2). With `cgroup`, a directory of the v2 tree, the child is born in there: a process that is

@@ -31,7 +31,11 @@ impl Agent {
                 self.rewind_sink(name, *to, call.answer);
                 continue;
             }
-            let reply = self.answer(call.request).unwrap_or_else(|error| Reply::failed(format!("{error:#}")));
+            let told = match call.request {
+                Request::Record { event, more } => self.record_told(&event.0, &more, call.who),
+                request => self.answer(request),
+            };
+            let reply = told.unwrap_or_else(|error| Reply::failed(format!("{error:#}")));
             call.answer.give(reply);
         }
         Ok(None)
@@ -67,7 +71,7 @@ impl Agent {
             Request::SinkPause { name } => self.pause_sink(&name),
             Request::SinkResume { name } => self.resume_sink(&name),
             Request::SinkRewind { .. } => Ok(Reply::failed("the sink answers itself")),
-            Request::Record { event } => self.record_told(&event.0),
+            Request::Record { .. } => Ok(Reply::failed("recorded elsewhere")),
             Request::Ending { for_good } => {
                 self.for_good = for_good;
                 Ok(Reply::done(if for_good { "a signal unloads" } else { "a signal keeps recording" }))

@@ -7,8 +7,10 @@
 mod answer;
 mod handed;
 mod notify;
+mod open;
 mod pins;
 mod place;
+mod plain;
 mod rights;
 mod session;
 mod ship;
@@ -32,6 +34,7 @@ use crate::sources::Sources;
 use anyhow::Context;
 use event::{Agent as AgentEvent, Body, Event, Gap, GapCause, codec};
 use notify::Notify;
+use open::OpenSessions;
 use place::Place;
 use probe::Position;
 use std::time::{Duration, Instant};
@@ -84,6 +87,8 @@ pub(crate) struct Agent {
     started: Instant,
     notices: Vec<Notice>,
     watch: Watch,
+    /// Debugging sessions that have not ended.
+    open: OpenSessions,
     notify: Notify,
     /// Whether a signal that ends a service means that nothing shall be recorded from then on.
     for_good: bool,
@@ -288,6 +293,7 @@ impl Agent {
             self.held = Some(position);
             self.sinks.committed(self.line.store.next_sequence());
             self.sources.committed(self.line.store.next_sequence());
+            self.open.committed();
         }
         if done == self.full {
             self.full = !done;
@@ -327,6 +333,7 @@ impl Agent {
         self.tick_sources()?;
         self.tell_losses()?;
         self.send_canary()?;
+        self.end_orphans()?;
         for name in self.rules.expire(&mut self.pipeline.probe, &self.pipeline.cgroups)? {
             self.tell("rule_remove", format!("rule {name} ended"))?;
         }

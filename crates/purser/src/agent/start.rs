@@ -4,6 +4,7 @@
 
 use super::handed::Handed;
 use super::notify::Notify;
+use super::open::OpenSessions;
 use super::pins::pins_of;
 use super::place::Place;
 use super::watch::Watch;
@@ -90,6 +91,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
     let cgroups = Cgroups::new(&config, met_before(&options.store))?;
     let pipeline = Pipeline::new(probe, cgroups, &config)?;
     let sources = Sources::new(&options.store, pipeline.redactor(), wake.waker()?);
+    let open = OpenSessions::from_store(&options.store);
     let mut agent = Agent {
         options,
         pipeline,
@@ -102,6 +104,7 @@ pub(crate) fn start(options: Options, config: Config) -> anyhow::Result<Agent> {
         started: Instant::now(),
         notices: Vec::new(),
         watch,
+        open,
         notify,
         for_good: false,
         canary_at: Instant::now(),

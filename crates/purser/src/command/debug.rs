@@ -7,6 +7,7 @@ mod kits;
 mod record;
 mod sessions;
 mod target;
+mod transcript;
 mod volumes;
 mod who;
 

@@ -5,6 +5,7 @@
 use super::protocol::{REQUEST_LIMIT, Reply, Request};
 use rustix::event::{PollFd, PollFlags};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,11 @@ impl Caller {
         stream.set_nonblocking(true).ok()?;
         let deadline = Instant::now() + CLIENT_PATIENCE;
         Some(Caller { number, stream, stage: Stage::Asking(Vec::new()), deadline })
+    }
+
+    /// The process at the other end.
+    pub(super) fn process(&self) -> Option<i32> {
+        sys::process::peer(self.stream.as_fd())
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -67,6 +67,9 @@ pub enum Request {
     Record {
         /// The encoded event: a session or what its terminal showed, of a container or none.
         event: Text,
+        /// What the same terminal showed next. All is searched for secrets together, for one may be in two pieces.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        more: Vec<Text>,
     },
     /// The service manager is about to end the agent by a signal: whether that is for good.
     Ending {

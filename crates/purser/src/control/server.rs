@@ -29,6 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) request: Request,
+    /// The process that asks, as the kernel says.
+    pub(crate) who: Option<i32>,
     pub(crate) answer: Answer,
 }
 
@@ -193,7 +195,8 @@ impl Desk {
         let Some(caller) = self.callers.get_mut(place) else { return };
         let answer =
             Answer { caller: caller.number, to: self.to_answers.clone(), wake: Arc::clone(&self.wake) };
-        match self.queue.try_send(Call { request, answer }) {
+        let who = caller.process();
+        match self.queue.try_send(Call { request, who, answer }) {
             Ok(()) => (self.wake_line)(),
             Err(TrySendError::Full(_)) => {
                 caller.reply(&Reply::failed("the agent has too many requests waiting; try again"));

@@ -2,6 +2,7 @@
 //! A session in the record: its start before it begins, what its terminal shows while it lasts, and its end. The
 //! start is told by the client, the rest by the keeper, which stays when the client is gone.
 
+use super::transcript::{BYTES, GATHER, Held};
 use crate::control::{ControlError, Request, Text, ask};
 use debug::{Window, Witness};
 use event::{Body, Event, Screen, Session, SessionAction, codec};
@@ -11,12 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of an event; each may take six on the way to the agent, which has a limit for a line.
-const PIECE: usize = 8 << 10;
-/// Pieces that wait for the agent: 1 MiB at most.
+/// Pieces that wait for the agent, of [`BYTES`] at most.
 const QUEUE: usize = 128;
-/// How long pieces are gathered for one event.
-const GATHER: Duration = Duration::from_millis(100);
 /// Time between two tries to reach an agent that is being restarted.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the end of a session waits for the agent to take what is left.
@@ -47,7 +44,7 @@ pub(super) fn encoded(event: &Event) -> Text {
 
 /// Tells the agent of something.
 pub(super) fn tell(store: &Path, event: &Event) -> Result<(), ControlError> {
-    ask(store, &Request::Record { event: encoded(event) }).map(drop)
+    ask(store, &Request::Record { event: encoded(event), more: Vec::new() }).map(drop)
 }
 
 /// The end of a session that began so.
@@ -118,7 +115,7 @@ struct Outlet {
 
 impl Outlet {
     fn shown(&mut self, bytes: &[u8], window: Window) {
-        for part in bytes.chunks(PIECE) {
+        for part in bytes.chunks(BYTES) {
             let piece = Piece::Shown {
                 bytes: part.to_vec(),
                 window,
@@ -143,38 +140,37 @@ struct Teller {
 
 impl Teller {
     fn run(self) {
-        let mut gathered: Option<Screen> = None;
+        let mut held = Held::default();
+        let mut sent = Instant::now();
+        let mut is_new = false;
         loop {
-            let wait = if gathered.is_some() { GATHER } else { Duration::MAX };
+            let wait = if is_new { GATHER } else { Duration::MAX };
             match self.pieces.recv_timeout(wait) {
                 Ok(Piece::Shown { bytes, window, elapsed_ns, dropped }) => {
-                    let size = (u32::from(window.columns), u32::from(window.rows));
-                    if let Some(screen) = &mut gathered
-                        && dropped == 0
-                        && (screen.columns, screen.rows) == size
-                        && screen.bytes.len() + bytes.len() <= PIECE
-                        && elapsed_ns.saturating_sub(screen.elapsed_ns) < nanos(GATHER)
-                    {
-                        screen.bytes.extend(bytes);
-                        continue;
-                    }
-                    self.flush(&mut gathered);
-                    gathered = Some(Screen {
-                        session: self.session().id.clone(),
+                    let screen = Screen {
+                        session: self.session().id,
                         elapsed_ns,
                         bytes,
-                        columns: size.0,
-                        rows: size.1,
+                        columns: u32::from(window.columns),
+                        rows: u32::from(window.rows),
                         dropped,
                         redacted: 0,
-                    });
+                    };
+                    held.add(screen).into_iter().for_each(|group| self.show(group));
+                    is_new = true;
                 }
                 Ok(Piece::End { code, how }) => {
-                    self.flush(&mut gathered);
-                    return self.insist(&end_of(&self.start, code, &how, self.began.elapsed()));
+                    held.rest().into_iter().for_each(|group| self.show(group));
+                    return self.insist(&end_of(&self.start, code, &how, self.began.elapsed()), Vec::new());
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush(&mut gathered),
-                Err(RecvTimeoutError::Disconnected) => return self.flush(&mut gathered),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return held.rest().into_iter().for_each(|group| self.show(group));
+                }
+            }
+            if is_new && sent.elapsed() >= GATHER {
+                held.settled().into_iter().for_each(|group| self.show(group));
+                (sent, is_new) = (Instant::now(), false);
             }
         }
     }
@@ -186,18 +182,22 @@ impl Teller {
         }
     }
 
-    fn flush(&self, gathered: &mut Option<Screen>) {
-        if let Some(screen) = gathered.take() {
-            self.insist(&event(&self.start.container, Body::Tty(Box::new(screen))));
+    /// Pieces that the agent searches for secrets together.
+    fn show(&self, group: Vec<Screen>) {
+        let mut events =
+            group.into_iter().map(|screen| event(&self.start.container, Body::Tty(Box::new(screen))));
+        if let Some(first) = events.next() {
+            self.insist(&first, events.map(|event| encoded(&event)).collect());
         }
     }
 
     /// Tells it until somebody answers: an agent that is restarted is back soon. The keeper ends this thread by its
     /// own end.
-    fn insist(&self, event: &Event) {
+    fn insist(&self, event: &Event, more: Vec<Text>) {
+        let request = Request::Record { event: encoded(event), more };
         while let Err(
             ControlError::NoAgent { .. } | ControlError::TimedOut { .. } | ControlError::Talk { .. },
-        ) = tell(&self.store, event)
+        ) = ask(&self.store, &request)
         {
             thread::sleep(PAUSE);
         }

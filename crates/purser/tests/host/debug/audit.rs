@@ -14,12 +14,12 @@ use crate::lab::{Lab, output, run};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn agent(target: &Container, policy: &str) -> Result<Agent> {
+pub(super) fn agent(target: &Container, policy: &str) -> Result<Agent> {
     Agent::start(&format!("[scope]\nnames = [\"{}\"]\n{policy}", target.name))
 }
 
 /// `purser debug` with the agent's configuration.
-fn session(
+pub(super) fn session(
     agent: &Agent,
     target: &Container,
     options: &[&str],
@@ -29,7 +29,7 @@ fn session(
     debug(&target.name, &[&["--config", &config, "--store", &store], options].concat(), command)
 }
 
-fn of_sessions(agent: &Agent, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+pub(super) fn of_sessions(agent: &Agent, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
     agent.wait_for(&["--kind", "session,tty"], LIMIT, enough)
 }
 
@@ -105,6 +105,40 @@ fn what_a_terminal_showed_can_be_played() -> Result<()> {
     let list = run(&mut agent.command("replay"))?;
     ensure!(list.contains(&id) && list.contains("exit 5"), "{list}");
     agent.stop()
+}
+
+/// A secret comes a byte at a time, and then in two parts, split at each place.
+#[test]
+fn a_secret_in_pieces_is_replaced() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("pieces", &[])?;
+    let mut agent = agent(&target, "")?;
+    let mut person = Person::at(session(&agent, &target, &[], &["sh"])?)?;
+    person.sees("# ")?;
+    // Nothing that is typed holds it as a whole.
+    person.types("a=PASS; b=WORD=secr; c=3tvalue9; s=$a$b$c; echo ok-$((6*7))\n")?;
+    person.sees("ok-42")?;
+    let slowly = "printf %s $s | busybox sed 's/./&\\n/g' | while read c; do printf %s $c; sleep 0.11; done; echo; echo ok-$((6*8))\n";
+    person.types(slowly)?;
+    person.sees("ok-48")?;
+    let split = "for i in $(busybox seq 20); do printf %.${i}s $s; sleep 0.15; printf %s $s | busybox cut -c $((i+1))-; done; echo ok-$((6*9))\n";
+    person.types(split)?;
+    person.sees("ok-54")?;
+    person.types("exit\n")?;
+    person.ends()?;
+    of_sessions(&agent, |all| has(all, "session_end"))?;
+    let played =
+        run(agent.command("replay").args(["--speed", "1000", "--idle", "0.01"]).arg(id_of(&agent)?))?;
+    let found = played.matches("PASSWORD=[redacted:12]").count();
+    ensure!(found == 21 && !played.contains("3tvalue9\r\n"), "{found} were replaced: {played}");
+    ensure!(played.contains("ok-48") && played.contains("ok-54"), "{played}");
+    agent.stop()
+}
+
+/// The one session of the record.
+fn id_of(agent: &Agent) -> Result<String> {
+    let told = agent.log(&["--kind", "session"])?;
+    Ok(told[0]["purser"]["session"]["id"].as_str().unwrap_or_default().to_string())
 }
 
 const POLICY: &str = r#"

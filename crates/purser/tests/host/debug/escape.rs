@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Container, debug, kits, printed, wait_until};
-use crate::lab::{Lab, run, source_dir};
+use super::{Container, compiled, debug, kits, printed, wait_until};
+use crate::lab::{Lab, run};
 
 /// What Docker gives a target that is to be as bad as it can.
 const HOSTILE: [&str; 10] = [
@@ -32,9 +32,7 @@ const KIT: &str = "/dev/.purser/base";
 
 /// A program of tests/debug in the kit.
 fn attempt(name: &str) -> Result<String> {
-    let program = kits()?.join("base/root/bin").join(name);
-    let source = source_dir().join("debug").join(format!("{name}.c"));
-    run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(&program).arg(source))?;
+    compiled(name, &kits()?.join("base/root/bin"))?;
     Ok(format!("{KIT}/bin/{name}"))
 }
 

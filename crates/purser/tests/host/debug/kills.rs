@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Client and keeper die by SIGKILL at any point of a session's life. Nothing is left, and the target runs
-//! on, also when the session held it with a debugger. PURSER_DEBUG_KILLS sets how often (50).
+//! Client, keeper and agent die by SIGKILL at any point of a session's life. Nothing is left, the target runs
+//! on, also when the session held it with a debugger, and each session that began has one end in the record.
+//! PURSER_DEBUG_KILLS sets how often (200).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
+use super::audit::{agent, of_sessions, session};
 use super::{Container, debug, marks, nothing_is_left, printed, status, wait_until};
+use crate::agent::Agent;
 use crate::kill9::setting;
 use crate::lab::{Lab, signal};
 
-const KILLS: u32 = 50;
+const KILLS: u32 = 200;
+/// After so many kills it is the agent's turn, which is away while the session dies.
+const AGENTS_TURN: u32 = 40;
 /// The longest wait before a kill: a session has begun and forked by then.
-const LATEST_US: u64 = 40_000;
+const LATEST_US: u64 = 80_000;
 
 /// Shells in the background, so that there is something to be left.
 const SCRIPT: &str = "while :; do (sleep 1000 &) ; sleep 0.002; done";
@@ -32,11 +39,12 @@ fn kills_leave_nothing() -> Result<()> {
     let _lab = Lab::enter()?;
     let target = Container::idle("kills", &[])?;
     let (processes, before) = (target.processes()?, marks());
+    let mut agent = agent(&target, "")?;
     let kills = setting("PURSER_DEBUG_KILLS", KILLS)?;
     let mut late = 0;
     for kill in 0..kills {
         let victim = [Victim::Client, Victim::Keeper, Victim::Both][kill as usize % 3];
-        let mut session = debug(&target.name, &[], &["sh", "-c", SCRIPT])?
+        let mut session = session(&agent, &target, &[], &["sh", "-c", SCRIPT])?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -46,7 +54,14 @@ fn kills_leave_nothing() -> Result<()> {
         let start = Instant::now();
         sleep(point);
         late += u32::from(target.processes()?.len() > processes.len());
+        let with_agent = kill % AGENTS_TURN == AGENTS_TURN - 1;
+        if with_agent {
+            agent.kill9()?;
+        }
         strike(&mut session, victim)?;
+        if with_agent {
+            agent.start_again()?;
+        }
         let told = |error: anyhow::Error| error.context(format!("kill {kill}, {victim:?}, after {point:?}"));
         target.is_as_before(&processes).map_err(told)?;
         if matches!(victim, Victim::Both) {
@@ -57,8 +72,39 @@ fn kills_leave_nothing() -> Result<()> {
         ensure!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
     }
     println!("{kills} kills, {late} of them when the session was in the target");
+    each_has_one_end(&agent)?;
+    agent.stop()?;
     ensure!(kills < 10 || late > kills / 4, "only {late} of {kills} kills came late enough");
     ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    Ok(())
+}
+
+/// Whoever could tell it is dead, so the agent tells the end itself; and nobody tells it twice.
+fn each_has_one_end(agent: &Agent) -> Result<()> {
+    let count = |documents: &[Value]| {
+        let mut found: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+        for document in documents {
+            let id = document["purser"]["session"]["id"].as_str().unwrap_or_default().to_owned();
+            let (starts, ends) = found.entry(id).or_default();
+            *starts += u32::from(document["event"]["action"] == "session_start");
+            *ends += u32::from(document["event"]["action"] == "session_end");
+        }
+        found
+    };
+    let all_ended = |all: &[Value]| count(all).values().all(|(_, ends)| *ends > 0);
+    let told = of_sessions(agent, all_ended).or_else(|_| agent.log(&["--kind", "session"]))?;
+    // Whatever may come too late or twice has time for it.
+    sleep(Duration::from_secs(3));
+    let found = count(&agent.log(&["--kind", "session"])?);
+    let wrong: Vec<_> = found.iter().filter(|(_, count)| **count != (1, 1)).collect();
+    let of_wrong =
+        |document: &&Value| wrong.iter().any(|(id, _)| document["purser"]["session"]["id"] == id.as_str());
+    let of_wrong: Vec<&Value> = told.iter().filter(of_wrong).collect();
+    ensure!(wrong.is_empty(), "starts and ends of sessions: {wrong:?} {of_wrong:?}");
+    let killed = |end: &&Value| end["purser"]["session"]["detail"] == "its keeper was killed";
+    let killed: Vec<&Value> = told.iter().filter(killed).collect();
+    ensure!(killed.iter().all(|end| end["purser"]["session"]["exit_code"] == 137), "{killed:?}");
+    ensure!(found.len() < 10 || !killed.is_empty(), "no end was told by the agent or a client");
     Ok(())
 }
 

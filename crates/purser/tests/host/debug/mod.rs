@@ -57,16 +57,28 @@ pub(crate) fn kits() -> Result<PathBuf> {
     let kits = temporary().join("kits");
     let bin = kits.join("base/root/bin");
     fs::create_dir_all(&bin)?;
-    fs::copy("/bin/busybox", bin.join("busybox")).context("copying /bin/busybox (package busybox-static)")?;
+    if !bin.join("busybox").exists() {
+        fs::copy("/bin/busybox", bin.join("busybox"))
+            .context("copying /bin/busybox (package busybox-static)")?;
+    }
     for applet in APPLETS.iter().filter(|applet| !bin.join(applet).exists()) {
         symlink("busybox", bin.join(applet))?;
     }
-    let source = source_dir().join("debug/attach.c");
-    run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(bin.join("attach")).arg(&source))?;
+    compiled("attach", &bin)?;
     let text = "name = \"base\"\nversion = \"1\"\narch = \"x86_64\"\nsummary = \"busybox\"\npath = [\"bin\"]\n\
                 [environment]\nKIT_SHARE = \"@/share\"\n";
     fs::write(kits.join("base/kit.toml"), text)?;
     Ok(kits)
+}
+
+/// A program of tests/debug in a directory, compiled once.
+pub(crate) fn compiled(name: &str, bin: &Path) -> Result<PathBuf> {
+    let program = bin.join(name);
+    if !program.exists() {
+        let source = source_dir().join("debug").join(format!("{name}.c"));
+        run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(&program).arg(&source))?;
+    }
+    Ok(program)
 }
 
 /// `purser debug TARGET OPTIONS -- COMMAND`.
