@@ -5,9 +5,11 @@
 use crate::DebugError;
 use crate::rights::Capabilities;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -132,6 +134,23 @@ impl Target {
         if self.is_over() { Err(io::ErrorKind::NotFound.into()) } else { Ok(owner) }
     }
 
+    /// Whether a program of this name is where the target's process looks for programs.
+    pub fn has_program(&self, name: &OsStr) -> bool {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = format!("/proc/{}/root", self.facts.pid);
+        let Ok(root) = rustix::fs::open(&root, flags | OFlags::DIRECTORY, Mode::empty()) else {
+            return false;
+        };
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let is_file = |dir: &str| {
+            let file = openat2(&root, Path::new(dir).join(name), flags, Mode::empty(), resolve);
+            let stat = file.and_then(|file| fstat(&file));
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        };
+        let path = self.facts.path.as_deref().unwrap_or(crate::program::USUAL_PATH);
+        path.split(':').filter(|dir| dir.starts_with('/')).any(is_file)
+    }
+
     /// The name of its program, at most 15 bytes.
     pub fn command(&self) -> &str {
         &self.facts.command
@@ -228,6 +247,7 @@ mod tests {
         assert!(!target.is_over());
         assert_eq!(target.facts.namespaces, 0);
         assert_eq!(target.facts.work_dir, std::env::current_dir().unwrap());
+        assert!(target.has_program("sh".as_ref()) && !target.has_program("no-such".as_ref()));
     }
 
     #[test]

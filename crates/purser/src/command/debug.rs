@@ -229,9 +229,17 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         core.check(&found, &session.target)?;
     }
     let target = &found.target;
+    // Its keeper is in another directory.
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
-    kits::fetch(&config.debug, shelf, &session.kit)?;
-    let kits = kits::chosen(shelf, &session.kit, target.command())?;
+    let shelf = std::path::absolute(shelf).context("looking at the directory with kits")?;
+    kits::fetch(&config.debug, &shelf, &session.kit)?;
+    let tool = session.command.first().filter(|_| session.core.is_none());
+    let job = kits::Job {
+        suits: target.command(),
+        tool: tool.map(OsString::as_os_str),
+        is_there: &|program| target.has_program(program),
+    };
+    let kits = kits::chosen(&shelf, &session.kit, &job)?;
     let mut spec = specification(&session, &found, &kits)?;
     spec.binds = volumes::binds(&session.volume)?;
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;

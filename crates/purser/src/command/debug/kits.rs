@@ -7,8 +7,10 @@ use anyhow::{Context, bail};
 use debug::{Capabilities, Kit};
 use kit::{Digest, Manifest, Name, Shelf, Shelved};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +39,11 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
+    /// Whether it has a program of this name.
+    fn has(&self, program: &OsStr) -> bool {
+        self.kit.path.iter().any(|dir| self.kit.root.join(dir).join(program).symlink_metadata().is_ok())
+    }
+
     /// How the record calls it.
     pub(super) fn told(&self) -> String {
         match &self.digest {
@@ -76,16 +83,37 @@ pub(super) fn fetch(debug: &Debug, directory: &Path, wanted: &[String]) -> anyho
     Ok(())
 }
 
-/// The kits of a session: first those named, then those they require; without names the usual one and those
-/// that say they suit a program called `command`.
-pub(super) fn chosen(directory: &Path, wanted: &[String], command: &str) -> anyhow::Result<Vec<Chosen>> {
+/// What a session is for, as far as it decides on kits.
+pub(super) struct Job<'a> {
+    /// The program of the target.
+    pub(super) suits: &'a str,
+    /// What is to be run.
+    pub(super) tool: Option<&'a OsStr>,
+    /// Whether the target has a program of this name itself.
+    pub(super) is_there: &'a dyn Fn(&OsStr) -> bool,
+}
+
+impl Job<'_> {
+    /// The kit that has what is to be run, where neither the target nor the usual kit has it; of several the one that
+    /// needs least.
+    fn kit_with_tool(&self, known: &[Chosen]) -> Option<Chosen> {
+        let tool = self.tool.filter(|tool| !tool.as_bytes().contains(&b'/'))?;
+        let mut having: Vec<&Chosen> = known.iter().filter(|kit| kit.has(tool)).collect();
+        having.sort_by_key(|kit| (kit.kit.name != USUAL, kit.capabilities.bits().count_ones()));
+        let best = having.into_iter().next()?;
+        (best.kit.name != USUAL && !(self.is_there)(tool)).then(|| best.clone())
+    }
+}
+
+/// The kits of a session: first those named, then those they require; without names the usual one, those that suit the
+/// target's program, and the one that has what is to be run.
+pub(super) fn chosen(directory: &Path, wanted: &[String], job: &Job<'_>) -> anyhow::Result<Vec<Chosen>> {
     let mut open: Vec<Chosen> = Vec::new();
     if wanted.is_empty() {
-        open.extend(
-            known(directory)
-                .into_iter()
-                .filter(|kit| kit.kit.name == USUAL || kit.suits.iter().any(|suits| suits == command)),
-        );
+        let known = known(directory);
+        open.extend(job.kit_with_tool(&known));
+        let fits = |kit: &Chosen| kit.kit.name == USUAL || kit.suits.iter().any(|suits| suits == job.suits);
+        open.extend(known.into_iter().filter(fits));
         // The special one's programs go before the usual one's.
         open.sort_by_key(|kit| kit.kit.name == USUAL);
     } else {
@@ -183,7 +211,8 @@ fn read(manifest: &Manifest, root: PathBuf) -> anyhow::Result<Chosen> {
 
 #[cfg(test)]
 mod tests {
-    use super::chosen;
+    use super::{Job, chosen};
+    use std::ffi::OsStr;
     use std::fs;
 
     fn kit(dir: &std::path::Path, name: &str, more: &str) {
@@ -204,7 +233,8 @@ mod tests {
         kit(dir.path(), "alien", "arch = \"vax\"");
         let names = |wanted: &[&str], command: &str| {
             let wanted: Vec<String> = wanted.iter().map(|word| (*word).to_owned()).collect();
-            chosen(dir.path(), &wanted, command)
+            let job = Job { suits: command, tool: None, is_there: &|_| false };
+            chosen(dir.path(), &wanted, &job)
                 .map(|kits| kits.into_iter().map(|one| one.kit.name).collect::<Vec<_>>().join(" "))
                 .map_err(|error| format!("{error:#}"))
         };
@@ -215,6 +245,23 @@ mod tests {
         assert!(names(&["nope"], "").unwrap_err().contains("there are bad, base, gdb, jvm"));
         assert!(names(&["alien"], "").unwrap_err().contains("vax"));
         assert!(names(&["../etc"], "").is_err());
+        let put =
+            |kit: &str, tool: &str| fs::write(dir.path().join(kit).join("root/bin").join(tool), "").unwrap();
+        for (kit, tool) in
+            [("base", "ls"), ("gdb", "ls"), ("gdb", "python3"), ("jvm", "python3"), ("gdb", "gdb")]
+        {
+            put(kit, tool);
+        }
+        let for_tool = |tool: &str, is_there: bool| {
+            let job = Job { suits: "sh", tool: Some(OsStr::new(tool)), is_there: &|_| is_there };
+            let kits = chosen(dir.path(), &[], &job).unwrap();
+            kits.into_iter().map(|one| one.kit.name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(for_tool("gdb", false), "gdb base jvm");
+        assert_eq!(for_tool("gdb", true), "base");
+        assert_eq!(for_tool("ls", false), "base");
+        assert_eq!(for_tool("python3", false), "jvm base gdb");
+        assert_eq!((for_tool("../x", false), for_tool("none", false)), ("base".into(), "base".into()));
         let by_place = dir.path().join("base").display().to_string();
         assert_eq!(names(&[&by_place], "").unwrap(), "base");
     }

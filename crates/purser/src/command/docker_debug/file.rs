@@ -188,7 +188,7 @@ fn below<'a, 'b>(table: &'a DeTable<'b>, name: &str) -> Option<&'a DeTable<'b>> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Store};
+    use super::{Environment, Settings, Store};
     use crate::command::docker_debug::settings::Daemon;
     use std::fs;
 
@@ -250,6 +250,31 @@ host = \"tcp://a:1\"
         assert_eq!(lines(&put), lines(&TEXT.replace(old, wanted)), "{put}");
         let put = changed(TEXT, |store| store.put("a.b\"c", daemon())).unwrap();
         assert!(put.contains("[config.'a.b\"c']") || put.contains("[config.\"a.b\\\"c\"]"), "{put}");
+    }
+
+    /// Whatever the text is like: it is changed as it should be, or not at all, and nothing else is.
+    #[test]
+    fn texts_with_faults() {
+        let mut changed = 0;
+        for at in 0..TEXT.len() {
+            let odd = ["", "\"", "'", "\n", "[", "]", "=", "{", "#", "\\", "\u{e9}"];
+            let cut = std::iter::once(TEXT[..at].to_owned());
+            for text in odd.iter().map(|odd| format!("{}{odd}{}", &TEXT[..at], &TEXT[at + 1..])).chain(cut) {
+                let Ok(settings) = Settings::read(&text) else { continue };
+                let mut store = Store { path: "x".into(), text: text.clone(), settings };
+                let before = store.settings.clone();
+                if store.choose("new").is_ok() {
+                    assert_eq!(Settings { config_default: "new".into(), ..before.clone() }, store.settings);
+                    changed += 1;
+                }
+                let daemon = Daemon { host: "unix://".into(), ..Daemon::default() };
+                let text = store.text.clone();
+                if store.put("new", daemon.clone()).is_ok() {
+                    assert!(store.text.starts_with(&text) && store.settings.daemons["new"] == daemon);
+                }
+            }
+        }
+        assert!(changed > 500, "{changed}");
     }
 
     #[test]

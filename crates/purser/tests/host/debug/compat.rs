@@ -43,10 +43,14 @@ impl Home {
 
     /// `docker-debug WORDS`
     fn command(&self, words: &[&str]) -> Result<Command> {
+        Ok(self.command_with(&kits()?, words))
+    }
+
+    fn command_with(&self, kits: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(&self.link);
         command.env("HOME", self.dir.path()).env_remove("DOCKER_HOST").env_remove("SUDO_UID");
-        command.arg("--kits").arg(kits()?).args(words);
-        Ok(command)
+        command.arg("--kits").arg(kits).args(words);
+        command
     }
 
     fn printed(&self, words: &[&str]) -> Result<String> {
@@ -414,6 +418,37 @@ fn user_namespaces() -> Result<()> {
     child.wait()?;
     found?;
     ensure!(told? == "/mnt/container\n         0          0          1\nbin\n", "other namespaces");
+    Ok(())
+}
+
+/// What docker-debug had from its image.
+#[test]
+fn tools_come_from_the_kit_that_has_them() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("compat-tools", &[])?;
+    let (home, shelf) = (Home::new()?, TempDir::new()?);
+    for (name, capabilities) in [("base", "[]"), ("extra", "[\"NET_ADMIN\"]")] {
+        let bin = shelf.path().join(name).join("root/bin");
+        fs::create_dir_all(&bin)?;
+        fs::copy("/bin/busybox", bin.join("busybox"))?;
+        let text = format!(
+            "name = \"{name}\"\nversion = \"1\"\narch = \"x86_64\"\nsummary = \"x\"\npath = [\"bin\"]\ncapabilities = {capabilities}\n"
+        );
+        fs::write(shelf.path().join(name).join("kit.toml"), text)?;
+    }
+    for (kit, tool) in [("base", "grep"), ("extra", "grep"), ("extra", "awk"), ("extra", "id")] {
+        symlink("busybox", shelf.path().join(kit).join("root/bin").join(tool))?;
+    }
+    let run_in = |words: &[&str]| -> Result<String> {
+        run(home.command_with(shelf.path(), &[&target.name]).args(words))
+    };
+    let told = run_in(&["awk", "/^CapEff/ { print $2 }", "/proc/self/status"])?;
+    ensure!(u64::from_str_radix(told.trim(), 16)? & (1 << 12) != 0, "not the rights of the kit: {told}");
+    // What the target or the usual kit has needs no other, and no other rights.
+    let told = run_in(&["grep", "CapEff", "/proc/self/status"])?;
+    ensure!(!told.contains("00000000a00435fb") && told.contains("00000000a00425fb"), "{told}");
+    let told = run_in(&["sh", "-c", "ls /dev/.purser"])?;
+    ensure!(told == "base\n", "{told}");
     Ok(())
 }
 

@@ -116,6 +116,19 @@ fn what_a_volume_cannot_do() -> Result<()> {
         let told = said(&target, &["-v", &format!("{path}:{at}")], &["true"])?;
         ensure!(told.contains(why), "{at}: {told}");
     }
+    // More than would be re-attached.
+    let many = "mkdir /run/many && cd /run/many && for i in $(seq 5000); do : > $i; done";
+    run(std::process::Command::new("docker").args(["exec", &target.name, "sh", "-c", many]))?;
+    let told = said(&target, &["-v", &format!("{path}:/run/many/x")], &["true"])?;
+    ensure!(told.contains("entries or more"), "{told}");
+    let told = printed(
+        &target.name,
+        &["-v", &format!("{path}:/run/many/1:ro"), "-v", &format!("{path}/file:/run/many/2")],
+        &["cat", "/run/many/2"],
+    );
+    ensure!(told.is_err(), "a directory took the place of a file");
+    let told = printed(&target.name, &["-v", &format!("{path}/file:/run/many/2")], &["cat", "/run/many/2"])?;
+    ensure!(told == "of the host\n", "{told}");
     let told = said(&target, &["--root", "dev", "-v", &format!("{path}:/new")], &["true"])?;
     ensure!(told.contains("leave --root dev out"), "{told}");
     // As the target's own programs follow it, but the kits stay what they are.
