@@ -221,3 +221,11 @@ fn start_docker() -> Result<()> {
     }
     bail!("dockerd does not answer; see dockerd.log in {}", temporary().display())
 }
+
+/// A word about what cannot be had here, which is a failure where all must be had.
+#[allow(clippy::print_stdout, reason = "a test says SKIP")]
+pub(crate) fn skip<T>(reason: &str) -> Result<Option<T>> {
+    ensure!(std::env::var_os("PURSER_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: {reason}");
+    println!("SKIP {reason}");
+    Ok(None)
+}

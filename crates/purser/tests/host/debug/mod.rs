@@ -4,6 +4,7 @@
 
 mod audit; // sessions in the record, and what the policy forbids
 mod compat; // docker-debug, flag by flag and defect by defect
+mod cores; // sessions for programs that died
 mod escape; // attempts to get out
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::agent::purser;
-use crate::lab::{output, run, source_dir, temporary, unique};
+use crate::lab::{output, run, skip, source_dir, temporary, unique};
 
 const CACHE: &str = "/var/cache/purser-tests";
 /// Its C library, 2.31, is the last but two with a libpthread of its own.
@@ -19,14 +19,6 @@ const OLD: &str = "bullseye-1";
 const FLAGS: [&str; 4] = ["-g", "-O0", "-Wall", "-Wextra"];
 const GLIBC: [&str; 4] = ["libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"];
 const LOADER: &str = "ld-linux-x86-64.so.2";
-
-/// A word about what cannot be had here, which is a failure where all must be had.
-#[allow(clippy::print_stdout, reason = "a test says SKIP")]
-pub(super) fn skip<T>(reason: &str) -> Result<Option<T>> {
-    ensure!(std::env::var_os("PURSER_REQUIRE_ALL").is_none_or(|all| all != "1"), "cannot run: {reason}");
-    println!("SKIP {reason}");
-    Ok(None)
-}
 
 /// The kits `base` and `gdb`, made anew when a recipe or the builder has changed.
 pub(super) fn kits() -> Result<Option<PathBuf>> {

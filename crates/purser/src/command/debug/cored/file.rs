@@ -87,10 +87,8 @@ impl CoreFile {
             let mode = self.file.metadata().map(|data| data.mode()).unwrap_or_default();
             has_other_users && mode & 0o004 == 0
         };
-        // What is reached through another process's root cannot be mounted either.
-        let is_of_process = || std::fs::canonicalize(&self.name).is_ok_and(|path| path.starts_with("/proc"));
         let is_unfit = match &self.origin {
-            Origin::Host => is_closed() || is_of_process(),
+            Origin::Host => is_closed() || !is_on_our_mounts(&self.file),
             Origin::Target(_) => is_elsewhere,
             Origin::Copy(_) => false,
         };
@@ -112,6 +110,15 @@ impl CoreFile {
         let pid = rustix::process::getpid().as_raw_pid();
         Ok(Held { pid, descriptor, passing_name, name: name.to_owned() })
     }
+}
+
+/// What was reached through another process's root, in /proc, is on a mount that cannot be taken from here.
+fn is_on_our_mounts(file: &File) -> bool {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let about = read(&format!("/proc/self/fdinfo/{}", file.as_raw_fd()));
+    let id = about.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+    let mounts = read("/proc/self/mountinfo");
+    mounts.lines().any(|line| line.split(' ').next() == id)
 }
 
 /// Whoever comes by `sudo` may be let into a container, and not read what others' programs had in memory.
