@@ -20,7 +20,7 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
-/// CRI, bpftool to look at what is in the kernel, musl for programs to debug, and Go, Maven, Java and pip for the
+/// CRI, an SSH server to go through, bpftool to look at what is in the kernel, musl for programs to debug, and Go, Maven, Java and pip for the
 /// receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
@@ -34,6 +34,7 @@ pub(crate) const TESTS: &[&str] = &[
     "maven",
     "musl-tools",
     "openjdk-17-jdk-headless",
+    "openssh-server",
     "openssl",
     "podman",
     "python3",

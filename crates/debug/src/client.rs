@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Signals that are the program's business when it has no terminal of its own.
-const PASSED_ON: [i32; 6] = [1, 2, 3, 10, 12, 15];
+pub const PASSED_ON: [i32; 6] = [1, 2, 3, 10, 12, 15];
 /// Signals that end a client with a terminal, and the session with it.
 const ENDING: [i32; 2] = [1, 15];
 const WINDOW_CHANGED: i32 = 28;
@@ -128,13 +128,19 @@ fn specification(spec: &Spec) -> Result<File, DebugError> {
 }
 
 /// Signals as flags, and a socket on which a byte comes with each.
-pub(crate) struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     flags: Vec<(i32, Arc<AtomicBool>)>,
-    pub(crate) wake: UnixStream,
+    /// Becomes readable when a signal has come.
+    pub wake: UnixStream,
 }
 
 impl Signals {
-    pub(crate) fn catch(numbers: &[i32]) -> io::Result<Signals> {
+    /// From now on these are noted, and nothing else is done.
+    ///
+    /// # Errors
+    /// For signals that cannot be caught.
+    pub fn catch(numbers: &[i32]) -> io::Result<Signals> {
         let (wake, told) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let mut flags = Vec::new();
@@ -148,7 +154,8 @@ impl Signals {
         Ok(Signals { flags, wake })
     }
 
-    pub(crate) fn take(&self) -> Vec<i32> {
+    /// Those that came since the last time.
+    pub fn take(&self) -> Vec<i32> {
         let mut bytes = [0; 64];
         while matches!(io::Read::read(&mut (&self.wake), &mut bytes), Ok(1..)) {}
         let set = self.flags.iter().filter(|(_, flag)| flag.swap(false, Ordering::AcqRel));

@@ -21,6 +21,13 @@ impl Default for DetachKeys {
     }
 }
 
+impl DetachKeys {
+    /// No keys at all.
+    pub fn none() -> DetachKeys {
+        DetachKeys(Vec::new())
+    }
+}
+
 impl FromStr for DetachKeys {
     type Err = NoKeys;
 
@@ -97,5 +104,6 @@ mod tests {
         assert_eq!(watch.pass(b"x"), (b"\x10x".to_vec(), false));
         assert_eq!(watch.pass(b"\x10\x10"), (b"\x10".to_vec(), false));
         assert_eq!(watch.pass(b"\x11rest"), (b"".to_vec(), true));
+        assert_eq!(Watch::new(&DetachKeys::none()).pass(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
     }
 }

@@ -17,10 +17,12 @@ mod devices;
 mod error;
 mod exe;
 mod forward;
+pub mod frame;
 mod group;
 mod keeper;
 mod keys;
 mod link;
+mod outpost;
 mod program;
 mod relay;
 mod rights;
@@ -35,15 +37,17 @@ mod users;
 mod warden;
 mod witness;
 
-pub use client::{Outcome, start};
+pub use client::{Outcome, PASSED_ON, Signals, start};
 pub use error::DebugError;
 pub use forward::{Forward, NoForward, forward, stay};
 pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
+pub use outpost::{ALIVE, Beginning, SILENCE, outpost};
 pub use rights::{Capabilities, UnknownCapability};
 pub use sessions::{DIRECTORY, Session, attach, collect, end, is_kept, list};
 pub use spec::{Bind, Failure, Held, Kit, Limits, Source, Spec, Way, Window};
 pub use target::{Facts, Target};
+pub use terminal::Raw;
 pub use witness::{Ended, Shown, Witness};
 
 /// The size of the terminal on standard output; `None` when it is none.

@@ -4,7 +4,7 @@
 use crate::root::{StepError, step};
 use crate::spec::Window;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,6 +29,16 @@ pub(crate) fn new(window: Window, owner: u32) -> Result<Terminal, StepError> {
     resize(master.as_fd(), window).map_err(step("sizing the terminal"))?;
     let owner = rustix::fs::Uid::from_raw(owner);
     rustix::fs::fchown(&slave, Some(owner), None).map_err(step("giving the terminal to the user"))?;
+    Ok(Terminal { master, slave })
+}
+
+/// A new terminal of this host, for a client that somebody else sits behind.
+pub(crate) fn of_host(window: Window) -> io::Result<Terminal> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(&master, flags)?;
+    resize(master.as_fd(), window)?;
     Ok(Terminal { master, slave })
 }
 
@@ -79,6 +89,24 @@ impl Saved {
     /// Leaves the terminal as it is.
     pub(crate) fn forget(mut self) {
         self.state = None;
+    }
+}
+
+/// The terminal on standard input, raw until this is dropped.
+#[derive(Debug)]
+pub struct Raw {
+    _saved: Saved,
+}
+
+impl Raw {
+    /// Makes it raw.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn take() -> io::Result<Raw> {
+        let saved = Saved::of(rustix::stdio::stdin().try_clone_to_owned()?)?;
+        saved.make_raw()?;
+        Ok(Raw { _saved: saved })
     }
 }
 

@@ -5,10 +5,11 @@
 use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
-const KNOWS: [(&str, &[&str]); 16] = [
+const KNOWS: &[(&str, &[&str])] = &[
     ("container", &[]),
     ("cores", &[]),
     ("debug", &["sys"]),
+    ("docker", &["names", "sys"]),
     ("event", &[]),
     ("image", &[]),
     ("kit", &[]),
@@ -20,6 +21,7 @@ const KNOWS: [(&str, &[&str]); 16] = [
             "container",
             "cores",
             "debug",
+            "docker",
             "event",
             "image",
             "kit",

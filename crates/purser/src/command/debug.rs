@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser debug`: a toolbox in a running container.
 
+mod behalf;
 mod cored;
 mod cores;
 mod kits;
 mod record;
+mod remote;
 mod sessions;
 mod target;
 mod transcript;
@@ -21,6 +23,7 @@ use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::policy::{self, Granted, Wanted};
 use anyhow::Context;
+use behalf::Behalf;
 use debug::{
     Bind, Capabilities, DebugError, DetachKeys, Forward, Limits, Outcome, Spec, Target, Way, Window,
 };
@@ -127,6 +130,11 @@ struct Session {
     #[arg(long, value_name = "WAY", value_enum, default_value_t = RootWay::Auto)]
     root: RootWay,
     #[command(flatten)]
+    remote: remote::Where,
+    /// For whom an outpost begins the session.
+    #[arg(long, value_name = "JSON", hide = true)]
+    behalf: Option<Behalf>,
+    #[command(flatten)]
     place: Place,
     /// The command; a shell when there is none.
     #[arg(last = true, value_name = "COMMAND")]
@@ -201,6 +209,18 @@ pub(crate) fn keep() -> Exit {
     Exit::Command(debug::keep(record::witness))
 }
 
+/// Begins a session for a client on another host; never called by hand.
+#[derive(Debug, clap::Args)]
+#[command(hide = true, after_help = "Examples: none; purser debug --host has a container call it")]
+pub(crate) struct OutpostArgs {}
+
+pub(crate) fn outpost() -> Exit {
+    Exit::Command(debug::outpost(|image| vec!["debug".into(), "--kits".into(), image.join("kits").into()]))
+}
+
+/// The command line of an outpost in its container.
+const OUTPOST: [&str; 2] = ["/purser", "debug-outpost"];
+
 /// An exit code that no command in the target need have given, and why.
 fn refused(error: &anyhow::Error) -> Exit {
     let complained = super::complain(error);
@@ -212,7 +232,7 @@ fn refused(error: &anyhow::Error) -> Exit {
 }
 
 fn begin(mut session: Session) -> anyhow::Result<Exit> {
-    if !rustix::process::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() && !session.remote.is_given() {
         anyhow::bail!("a session needs root: run it with sudo");
     }
     mind_sudo(&session)?;
@@ -220,10 +240,14 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         return Err(Usage(format!("a reason, and a target, has at most {REASON_LIMIT} bytes")).into());
     }
     let config = session.place.load()?.0;
-    let mut core = cored::wanted(&mut session, &config.runtimes)?;
+    if session.remote.is_given() {
+        return remote::begin(&session, &config);
+    }
+    let sources = behalf::sources(session.behalf.as_ref(), &config.runtimes);
+    let mut core = cored::wanted(&mut session, &sources)?;
     let found = match core.as_mut().and_then(|core| core.found.take()) {
         Some(found) => found,
-        None => target::resolve(&session.target, &config.runtimes)?,
+        None => target::resolve(&session.target, &sources)?,
     };
     if let Some(core) = &mut core {
         core.check(&found, &session.target)?;
@@ -232,7 +256,9 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     // Its keeper is in another directory.
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
     let shelf = std::path::absolute(shelf).context("looking at the directory with kits")?;
-    kits::fetch(&config.debug, &shelf, &session.kit)?;
+    if session.behalf.is_none() {
+        kits::fetch(&config.debug, &shelf, &session.kit)?;
+    }
     let tool = session.command.first().filter(|_| session.core.is_none());
     let job = kits::Job {
         suits: target.command(),
@@ -242,6 +268,10 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     let kits = kits::chosen(&shelf, &session.kit, &job)?;
     let mut spec = specification(&session, &found, &kits)?;
     spec.binds = volumes::binds(&session.volume)?;
+    if session.behalf.is_some() {
+        spec.capabilities = behalf::givable(spec.capabilities)?;
+        spec.granted = behalf::givable(spec.granted)?;
+    }
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
     if let Some(core) = &mut core {
         core.mount(&mut spec)
@@ -259,7 +289,9 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         let dir = shelf.display();
         say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
     }
-    let outcome = debug::start(&spec, target, &[KEEPER], &session.detach_keys).inspect_err(|error| {
+    // Nobody could come back to a session whose way is gone.
+    let keys = if session.behalf.is_some() { &DetachKeys::none() } else { &session.detach_keys };
+    let outcome = debug::start(&spec, target, &[KEEPER], keys).inspect_err(|error| {
         if matches!(error, DebugError::KeeperGone) {
             tell_end(&note, 137, "its keeper was killed", Duration::ZERO);
         }
@@ -337,6 +369,7 @@ fn mind_sudo(session: &Session) -> Result<(), Usage> {
         ("--store", session.place.store.is_some()),
         ("--kits", session.kits.is_some()),
         ("a state directory of runc", target::is_by_place(&session.target)),
+        ("--behalf", session.behalf.is_some()),
         ("--kit with a directory", session.kit.iter().any(|kit| kit.contains('/'))),
     ];
     match own.iter().find(|(_, is_given)| *is_given) {
@@ -354,7 +387,7 @@ fn allowed(
     kits: &[kits::Chosen],
     spec: &mut Spec,
 ) -> anyhow::Result<record::Note> {
-    let who = who::Who::asks();
+    let who = session.behalf.as_ref().map_or_else(who::Who::asks, Behalf::who);
     let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
     // A process that somebody picked by its number may have more rights than its container has.
     let usual = match session.target.starts_with("pid:") {
@@ -404,7 +437,9 @@ fn allowed(
         anyhow::anyhow!("{why}{unrecorded}")
     })?;
     let start = record::event(container, Body::Session(Box::new(start)));
-    spec.limit_secs = max_time.map(|time| time.as_secs());
+    let limits =
+        [max_time.map(|time| time.as_secs()), session.behalf.as_ref().and_then(|behalf| behalf.limit_secs)];
+    spec.limit_secs = limits.into_iter().flatten().min();
     let recorded = match record::tell(store, &start) {
         Ok(()) => true,
         Err(error) if config.debug.require_record || !matches!(error, ControlError::NoAgent { .. }) => {
@@ -417,6 +452,10 @@ fn allowed(
     }
     let store = recorded.then(|| store.to_path_buf());
     Ok(record::Note { store, start: record::encoded(&start), transcript: config.debug.transcript })
+}
+
+fn new_id() -> String {
+    format!("{:08x}", RandomState::new().build_hasher().finish() >> 32)
 }
 
 fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]) -> anyhow::Result<Spec> {
@@ -435,7 +474,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
     }
     let (capabilities, granted) = capabilities(session, target, kits)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
-    let id = format!("{:08x}", RandomState::new().build_hasher().finish() >> 32);
+    let id = session.behalf.as_ref().map_or_else(new_id, |behalf| behalf.id.clone());
     // What runs in the session is recorded as the container's.
     let of = |container: &container::Recorded| {
         container::session_cgroup(container.runtime, &container.id, &id).map(|(_, name)| name)

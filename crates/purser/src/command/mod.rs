@@ -87,6 +87,8 @@ enum Command {
     Debug(Box<debug::Args>),
     #[command(name = "debug-keeper", hide = true)]
     DebugKeeper(debug::KeeperArgs),
+    #[command(name = "debug-outpost", hide = true)]
+    DebugOutpost(debug::OutpostArgs),
     Doctor(doctor::Args),
     Config(config::Args),
     Rule(rule::Args),
@@ -167,6 +169,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::run(args),
         Command::Debug(args) => debug::run(*args),
         Command::DebugKeeper(_) => Ok(debug::keep()),
+        Command::DebugOutpost(_) => Ok(debug::outpost()),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),

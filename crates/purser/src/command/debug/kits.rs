@@ -30,6 +30,8 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub(super) struct Chosen {
     pub(super) kit: Kit,
     pub(super) capabilities: Capabilities,
+    /// What says what it is.
+    pub(super) file: PathBuf,
     /// Of all that is in it; a directory that somebody made by hand has none.
     digest: Option<Digest>,
     /// Keeps it from being removed until the session's keeper does.
@@ -50,6 +52,11 @@ impl Chosen {
             Some(digest) => format!("{}@{digest}", self.kit.name),
             None => self.kit.name.clone(),
         }
+    }
+
+    /// The digest and the directory of one that is on a shelf.
+    pub(super) fn shelved(&self) -> Option<(&Digest, &Path)> {
+        Some((self.digest.as_ref()?, self.file.parent()?))
     }
 }
 
@@ -167,7 +174,7 @@ fn named(directory: &Path, name: &Name) -> anyhow::Result<Chosen> {
     }
     let shelved: Shelved = Shelf::new(directory).find(name)?;
     let hold = Arc::new(shelved.hold()?);
-    let mut chosen = read(&shelved.manifest, shelved.root())?;
+    let mut chosen = read(&shelved.manifest, shelved.root(), shelved.directory.join(FILE))?;
     chosen.kit.hold = Some(shelved.directory.clone());
     Ok(Chosen { digest: Some(shelved.digest), _hold: Some(hold), ..chosen })
 }
@@ -193,10 +200,10 @@ fn by_hand(dir: &Path) -> anyhow::Result<Chosen> {
     let manifest = Manifest::parse(&text, &file.display().to_string())?;
     // What is mounted may be the directory itself.
     let root = Some(dir.join("root")).filter(|root| root.is_dir()).unwrap_or_else(|| dir.to_owned());
-    read(&manifest, fs::canonicalize(&root).with_context(doing)?)
+    read(&manifest, fs::canonicalize(&root).with_context(doing)?, file)
 }
 
-fn read(manifest: &Manifest, root: PathBuf) -> anyhow::Result<Chosen> {
+fn read(manifest: &Manifest, root: PathBuf, file: PathBuf) -> anyhow::Result<Chosen> {
     manifest.must_run_here()?;
     let name = manifest.name.to_string();
     let mut capabilities = Capabilities::default();
@@ -206,7 +213,7 @@ fn read(manifest: &Manifest, root: PathBuf) -> anyhow::Result<Chosen> {
     let kit =
         Kit { name, root, hold: None, path: manifest.path.clone(), environment: manifest.environment() };
     let requires = manifest.requires.iter().map(ToString::to_string).collect();
-    Ok(Chosen { kit, capabilities, digest: None, _hold: None, requires, suits: manifest.suits.clone() })
+    Ok(Chosen { kit, capabilities, file, digest: None, _hold: None, requires, suits: manifest.suits.clone() })
 }
 
 #[cfg(test)]

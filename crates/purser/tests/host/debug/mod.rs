@@ -9,6 +9,7 @@ mod escape; // attempts to get out
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root
 mod kills; // every process of a session is killed at any point
+mod remote; // on another host, through its Docker daemon
 mod runtimes; // each runtime, for real
 mod terminal; // driven through a real terminal
 mod traces; // nothing is written, counted or left

@@ -63,14 +63,23 @@ impl Person {
         Ok(())
     }
 
-    fn resize(&mut self, rows: u16, columns: u16) -> Result<()> {
+    pub(super) fn has_seen(&self, wanted: &str) -> bool {
+        self.seen.contains(wanted)
+    }
+
+    /// A signal for the client.
+    pub(super) fn receives(&self, word: &str) -> Result<()> {
+        signal(self.client.id(), word)
+    }
+
+    pub(super) fn resize(&mut self, rows: u16, columns: u16) -> Result<()> {
         tcsetwinsize(&self.master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?;
         // The kernel tells it to whoever has it as controlling terminal, which here is nobody.
         signal(self.client.id(), "WINCH")
     }
 
     /// Whether it shows what is typed and gives whole lines, as it did in the beginning.
-    fn is_cooked(&self) -> Result<bool> {
+    pub(super) fn is_cooked(&self) -> Result<bool> {
         Ok(tcgetattr(self.slave.as_fd())?.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON))
     }
 
