@@ -51,6 +51,8 @@ pub struct Wanted {
     pub labels: Labels,
     /// Capabilities, without `CAP_`; it has no others.
     pub capabilities: Vec<String>,
+    /// Whether it may use every device node.
+    pub devices: bool,
 }
 
 /// A container, as far as anybody asks.
@@ -396,6 +398,7 @@ impl Wanted {
                 "CapDrop": ["ALL"],
                 "CapAdd": self.capabilities,
                 "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined", "label=disable"],
+                "DeviceCgroupRules": if self.devices { &["a *:* rwm"][..] } else { &[] },
                 "MaskedPaths": [],
                 "ReadonlyPaths": [],
                 "ReadonlyRootfs": true,

@@ -11,6 +11,7 @@ pub(super) use place::Where;
 
 use super::behalf::Behalf;
 use super::kits::{self, Chosen};
+use super::volumes::Volume;
 use super::{OUTPOST, Session, record, recorded_words, terminal, who};
 use crate::command::{Usage, host_name, output, say};
 use crate::config::Config;
@@ -46,6 +47,9 @@ const RIGHTS: [&str; 17] = [
     "SYS_CHROOT",
     "SYS_PTRACE",
 ];
+
+/// Those that older daemons do not know; a kit that needs one asks for it by name.
+const NEW_RIGHTS: [&str; 3] = ["BPF", "CHECKPOINT_RESTORE", "PERFMON"];
 
 /// Begins a session there and passes on until its end.
 pub(super) fn begin(session: &Session, config: &Config) -> anyhow::Result<Exit> {
@@ -102,6 +106,7 @@ fn run(
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         capabilities: rights(session, kits, target)?,
+        devices: session.privileged,
     };
     let container = daemon.create(&wanted)?;
     if let Err(error) = daemon.start(&container) {
@@ -117,7 +122,7 @@ fn run(
 fn unfit(session: &Session) -> Result<(), Usage> {
     let what = [
         ("-L", !session.forward.is_empty()),
-        ("-v", !session.volume.is_empty()),
+        ("-v of this host", session.volume.iter().any(Volume::is_of_host)),
         ("--core", session.core.is_some()),
         ("--behalf", session.behalf.is_some()),
     ];
@@ -157,10 +162,12 @@ fn target(daemon: &mut Daemon, word: &str) -> anyhow::Result<Container> {
 
 /// The capabilities of the outpost's container.
 fn rights(session: &Session, kits: &[Chosen], target: &Container) -> anyhow::Result<Vec<String>> {
-    let wanted = match session.privileged {
-        true => Capabilities::all(),
-        false => asked_for(session, kits),
-    };
+    let mut wanted = asked_for(session, kits);
+    if session.privileged {
+        let new = NEW_RIGHTS.iter().map(|name| name.parse::<Capabilities>());
+        let new = new.collect::<Result<Vec<_>, _>>()?;
+        wanted = wanted.and(new.into_iter().fold(Capabilities::all(), Capabilities::without));
+    }
     let mut names: Vec<String> = RIGHTS.map(str::to_owned).into();
     names.extend(wanted.to_string().split(' ').filter(|word| *word != "none").map(str::to_owned));
     let of_target = target.settings.cap_add.iter().flatten();

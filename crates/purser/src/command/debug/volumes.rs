@@ -28,6 +28,11 @@ impl Volume {
     pub(super) fn is_of_host(&self) -> bool {
         matches!(self.source, Source::Host(_))
     }
+
+    /// As it is typed.
+    pub(super) fn text(&self) -> String {
+        told(&Bind { source: self.source.clone(), at: self.at.clone(), read_only: self.read_only })
+    }
 }
 
 impl FromStr for Volume {

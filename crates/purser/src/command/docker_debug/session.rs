@@ -81,7 +81,7 @@ pub(super) fn arguments(options: &Options, store: &Store) -> anyhow::Result<Vec<
     let Some((container, command)) = options.words.split_first() else {
         bail!(Usage("name a container".into()));
     };
-    let mut all = vec![target(container, &chosen(options, store)?)?];
+    let mut all = target(container, &chosen(options, store)?)?;
     let mut put = |option: &str, value: &str| all.push(format!("{option}={value}").into());
     for option in &options.security_opts {
         if !HELD.contains(&option.replacen(':', "=", 1).as_str()) {
@@ -130,22 +130,28 @@ fn chosen(options: &Options, store: &Store) -> anyhow::Result<Daemon> {
     daemon.map_err(|error| anyhow::anyhow!("{}: {error}", store.path().display()))
 }
 
-/// The container as purser calls it. A daemon of this host is known by its socket and need not be asked.
-fn target(container: &OsStr, daemon: &Daemon) -> anyhow::Result<OsString> {
+/// The container as purser calls it, behind the host it is on. A daemon of this host is known by its socket and need
+/// not be asked.
+fn target(container: &OsStr, daemon: &Daemon) -> anyhow::Result<Vec<OsString>> {
     let host = daemon::normal(&daemon.host, daemon.tls).map_err(Usage)?;
-    let Some(socket) = daemon::socket(&host) else {
-        bail!("{host}: only containers of this host can be entered; run purser there");
-    };
     let word = container.to_string_lossy();
     if word.starts_with('-') {
         bail!(Usage(format!("{word:?} is no container")));
     }
+    let Some(socket) = daemon::socket(&host) else {
+        let mut all = vec![OsString::from(format!("--host={host}"))];
+        if daemon.tls || !daemon.cert_dir.is_empty() {
+            all.push(format!("--cert-dir={}", daemon.cert_dir).into());
+        }
+        all.push(container.to_owned());
+        return Ok(all);
+    };
     // Another kind of target, which docker-debug does not have.
     if word.contains(':') {
-        return Ok(container.to_owned());
+        return Ok(vec![container.to_owned()]);
     }
     let runtime = if socket.contains("podman") { "podman:" } else { "docker:" };
-    Ok([OsStr::new(runtime), container].into_iter().collect())
+    Ok(vec![[OsStr::new(runtime), container].into_iter().collect()])
 }
 
 /// `SRC:DST:MODE` with any mode but `rw` is read-only to docker-debug.

@@ -10,8 +10,10 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::terminal::Person;
+use crate::agent::Agent;
 use crate::lab::{Lab, output, run, signal, wait_limited};
 use far::Far;
 
@@ -64,9 +66,22 @@ fn codes_pipes_and_errors() -> Result<()> {
     let done = sleeper.stdin(zeros).output()?;
     ensure!(done.stdout == b"done\n", "{done:?}");
     ensure!(run(&mut far.docker(&["diff", "web"]))?.is_empty(), "the target's files have changed");
-    // One image, whatever was asked for.
-    let images = run(&mut far.docker(&["images", "-q", "purser-debug"]))?;
-    ensure!(images.lines().count() == 1, "{images}");
+    // One image, whatever was asked for, and another in its place when a kit is another.
+    let images = || run(&mut far.docker(&["images", "-q", "--no-trunc", "purser-debug"]));
+    let image = images()?;
+    ensure!(image.lines().count() == 1, "{image}");
+    let newer = far.dir.join("newer");
+    run(Command::new("cp").arg("-a").arg(super::kits()?).arg(&newer))?;
+    fs::write(newer.join("base/root/new"), "new\n")?;
+    let mut with_newer = crate::agent::purser();
+    with_newer.args(["debug", "-H", &unix, "--kits"]).arg(&newer).args([
+        "web",
+        "--",
+        "cat",
+        "/dev/.purser/base/new",
+    ]);
+    ensure!(run(&mut with_newer)? == "new\n", "not the newer kit");
+    ensure!(images()?.lines().count() == 1 && images()? != image, "{image}");
     far.is_clean(&["web"])
 }
 
@@ -264,6 +279,55 @@ fn whoever_is_killed_nothing_is_left() -> Result<()> {
     signal(far.dockerd, "CONT")?;
     ensure!(hung.status.code() == Some(125) && begun.elapsed() < Duration::from_secs(10), "{hung:?}");
     ensure!(said(&hung).contains("docker.sock has not answered within 2 s"), "{hung:?}");
+    far.is_clean(&["web"])
+}
+
+/// docker-debug's own command line, with the target's files where it has them.
+#[test]
+fn as_docker_debug() -> Result<()> {
+    let lab = Lab::enter()?;
+    let far = Far::start(&lab)?;
+    let home = tempfile::tempdir()?;
+    let mut debug = crate::agent::purser();
+    debug.args(["debug", "--as", "docker-debug", "--kits"]).arg(super::kits()?);
+    debug.args(["-H", &far.tcp("127.0.0.1"), "-c"]).arg(far.dir.join("client"));
+    debug.args(["web", "sh", "-c", "pwd; ls /mnt/container/bin/execmodes; exit 5"]);
+    debug.env("HOME", home.path()).env_remove("DOCKER_HOST");
+    let ended = output(&mut debug)?;
+    ensure!(ended.status.code() == Some(5), "{ended:?}");
+    ensure!(ended.stdout == b"/mnt/container\n/mnt/container/bin/execmodes\n", "{ended:?}");
+    far.is_clean(&["web"])
+}
+
+#[test]
+fn both_hosts_record() -> Result<()> {
+    let lab = Lab::enter()?;
+    let far = Far::start(&lab)?;
+    let nothing = "[scope]\nnames = [\"purser-test-none\"]\n";
+    let (mut here, mut there) = (Agent::start(nothing)?, Agent::start(nothing)?);
+    let (config, store) = (here.config().display().to_string(), here.store().display().to_string());
+    let that_store = there.store().display().to_string();
+    let that_config = format!("[agent]\nstore = \"{that_store}\"\n[debug]\nrequire_record = true\n");
+    fs::write(far.file("/etc/purser/purser.toml"), that_config)?;
+    let options = ["--config", &config, "--store", &store, "--reason", "case 9"];
+    let mut session = far.debug(&far.unix(), &options, "web", &["sh", "-c", "exit 6"])?;
+    ensure!(output(&mut session)?.status.code() == Some(6), "another exit code");
+    let told = |agent: &Agent| agent.wait_for(&["--kind", "session"], LIMIT, |all| all.len() >= 2);
+    let (here_told, there_told) = (told(&here)?, told(&there)?);
+    let of = |document: &Value, key: &str| document["purser"]["session"][key].clone();
+    for (told, target) in [(&here_told, format!("{}/web", far.unix())), (&there_told, "web".to_owned())] {
+        let [start, end] = told.as_slice() else { anyhow::bail!("not two: {told:?}") };
+        ensure!(of(start, "target") == target && of(start, "reason") == "case 9", "{start}");
+        ensure!(of(start, "id") == of(&here_told[0], "id") && of(end, "exit_code") == 6, "{start} {end}");
+    }
+    let text = there_told[0].to_string();
+    let user = format!("root@{}", run(&mut Command::new("hostname"))?.trim());
+    ensure!(text.contains(&format!("via {}", far.unix())) && text.contains(&user), "{text}");
+    ensure!(there_told[0]["container"]["id"].is_string(), "{text}");
+    // That host's record is wanted, and nobody keeps one any more.
+    there.stop()?;
+    fails(far.debug(&far.unix(), &options, "web", &["true"])?, "no session without a record")?;
+    here.stop()?;
     far.is_clean(&["web"])
 }
 

@@ -38,6 +38,9 @@ pub(super) fn of(
     for capability in &session.cap_add {
         capability.to_string().split(' ').for_each(|name| option("--cap-add", name.into()));
     }
+    for volume in &session.volume {
+        option("--volume", volume.text().into());
+    }
     if let Some(mib) = session.memory_mib {
         option("--memory-mib", mib.to_string().into());
     }
