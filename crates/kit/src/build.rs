@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From a recipe to a kit: fetch, take what is wanted and what that needs, move it to the kit's prefix.
 
+mod whole;
+
+pub use whole::{Skipped, Whole, build_whole};
+
 use crate::debian::{self, Mirror};
 use crate::elf::{self, Elf};
 use crate::error::KitError;
@@ -17,6 +21,8 @@ use crate::{unpack, wheel};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// Most places where an image has libraries.
+const PLACES_LIMIT: usize = 64;
 /// Where libraries are borrowed from.
 const BASE: &str = "/dev/.purser/base";
 
@@ -47,12 +53,67 @@ pub fn build(recipe: &Recipe, mirror: &Mirror, scratch: &Path) -> Result<Built, 
     if !recipe.wheels.is_empty() {
         titles.extend(wheel::add(&recipe.wheels, scratch, kit, &mut pool)?);
     }
-    let tree = assemble(recipe, pool)?;
+    let tree = assemble(recipe, pool, Vec::new())?;
     Ok(Built { manifest: recipe.manifest(titles), tree })
 }
 
+/// Makes a kit of what an image has: `pool` are its files, `title` says which image it is.
+///
+/// # Errors
+/// When the recipe asks for what the image does not have.
+pub fn build_from_image(recipe: &Recipe, pool: Tree, title: &str) -> Result<Built, KitError> {
+    let more = library_places(&pool);
+    let tree = assemble(recipe, pool, more)?;
+    Ok(Built { manifest: recipe.manifest(vec![title.to_string()]), tree })
+}
+
+/// Where an image has libraries beside the usual places of Debian, and where its loaders are told to look.
+fn library_places(pool: &Tree) -> Vec<String> {
+    let known = ["/lib", "/usr/local/lib", "/usr/lib64", "/lib64"].map(str::to_string);
+    let mut places = vec![format!("/usr/local/lib/{}", triplet()), format!("/lib/{}", triplet())];
+    places.extend(known);
+    let settings = |at: &str| {
+        glob::fits("etc/ld.so.conf", at)
+            || glob::fits("etc/ld.so.conf.d/*.conf", at)
+            || glob::fits("etc/ld-musl-*.path", at)
+    };
+    for (_, node) in pool.iter().filter(|(at, _)| settings(at)) {
+        let Node::File { bytes, .. } = node else { continue };
+        let text = String::from_utf8_lossy(bytes);
+        let words = text.split(['\n', ':']).map(str::trim).filter(|word| word.starts_with('/'));
+        places.extend(words.take(PLACES_LIMIT).map(str::to_string));
+    }
+    places.truncate(PLACES_LIMIT);
+    places
+}
+
+/// musl's loader reads where libraries are from a file beside the directory that it lies in; without one it looks
+/// in those of the root.
+fn musl_paths(tree: &mut Tree, recipe: &Recipe, more: &[String]) {
+    let prefix = recipe.name.prefix();
+    let loaders = tree.iter().filter_map(|(at, _)| {
+        let (directory, name) = at.rsplit_once('/')?;
+        let name = name.strip_prefix("ld-musl-")?.strip_suffix(".so.1")?;
+        let above = directory.rsplit_once('/').map_or(String::new(), |(above, _)| format!("{above}/"));
+        Some(format!("{above}etc/ld-musl-{name}.path"))
+    });
+    let files: Vec<String> = loaders.collect();
+    let usual = ["/lib", "/usr/lib", "/usr/local/lib"].map(str::to_string);
+    for at in files {
+        let places = usual.iter().chain(more).map(|place| place.trim_start_matches('/'));
+        let mut found: Vec<String> = Vec::new();
+        for place in places.filter_map(|place| tree.resolve(place)) {
+            let place = format!("{prefix}/{place}\n");
+            if !found.contains(&place) {
+                found.push(place);
+            }
+        }
+        tree.put(&at, Node::File { executable: false, bytes: found.concat().into_bytes() });
+    }
+}
+
 /// The kit's tree from all that was fetched.
-fn assemble(recipe: &Recipe, mut pool: Tree) -> Result<Tree, KitError> {
+fn assemble(recipe: &Recipe, mut pool: Tree, more: Vec<String>) -> Result<Tree, KitError> {
     for (at, text) in &recipe.files {
         let text = text.replace("@/", &format!("{}/", recipe.name.prefix()));
         let executable = text.starts_with("#!");
@@ -62,8 +123,8 @@ fn assemble(recipe: &Recipe, mut pool: Tree) -> Result<Tree, KitError> {
         let bytes = joined(&pool, pattern);
         pool.put(at, Node::File { executable: false, bytes });
     }
-    let mut picker =
-        Picker { recipe, pool: &pool, tree: Tree::default(), left: Vec::new(), seen: BTreeSet::new() };
+    let mut picker = Picker::new(recipe, &pool);
+    picker.more = more;
     picker.left.extend(recipe.commands.values().map(|command| command.program().to_string()));
     picker.left.extend(recipe.files.keys().chain(recipe.join.keys()).cloned());
     // What is named without a pattern must be there.
@@ -72,7 +133,8 @@ fn assemble(recipe: &Recipe, mut pool: Tree) -> Result<Tree, KitError> {
     let whole = pool.iter().map(|(at, _)| at).filter(|at| kept(recipe, at) && pool.resolve(at).is_some());
     picker.left.extend(whole.map(str::to_string));
     picker.pick()?;
-    let mut tree = picker.tree;
+    let (mut tree, more) = (picker.tree, picker.more);
+    musl_paths(&mut tree, recipe, &more);
     // The C library has room for a short path only.
     let gconv = format!("usr/lib/{}/gconv", triplet());
     if tree.get(&gconv).is_some() {
@@ -109,15 +171,32 @@ struct Picker<'a> {
     tree: Tree,
     left: Vec<String>,
     seen: BTreeSet<String>,
+    /// What was tried and cannot be taken.
+    failed: BTreeSet<String>,
+    /// Where libraries are beside the usual places.
+    more: Vec<String>,
+    /// Whether a script without its interpreter is a fault, whatever it is for.
+    strict: bool,
+}
+
+impl<'a> Picker<'a> {
+    fn new(recipe: &'a Recipe, pool: &'a Tree) -> Picker<'a> {
+        let (tree, left, more) = (Tree::default(), Vec::new(), Vec::new());
+        let (seen, failed) = (BTreeSet::new(), BTreeSet::new());
+        Picker { recipe, pool, tree, left, seen, failed, more, strict: false }
+    }
 }
 
 impl Picker<'_> {
     fn pick(&mut self) -> Result<(), KitError> {
         while let Some(at) = self.left.pop() {
+            if self.failed.contains(&at) {
+                return Err(self.fault(&at, "cannot be moved"));
+            }
             if !self.seen.insert(at.clone()) {
                 continue;
             }
-            let real = self.pool.resolve(&at).ok_or_else(|| self.fault(&at, "is not in the packages"))?;
+            let real = self.pool.resolve(&at).ok_or_else(|| self.fault(&at, "is not there"))?;
             let Some(node) = self.pool.get(&real) else { continue };
             if real != at {
                 // Links lead straight to the thing, whatever chain of links there was.
@@ -154,10 +233,15 @@ impl Picker<'_> {
         let elf = Elf::read(bytes).map_err(|why| self.fault(at, why))?;
         let name = at.rsplit('/').next().unwrap_or_default();
         let prefix = self.recipe.name.prefix();
-        if name.starts_with("ld-linux") {
-            let mut bytes = bytes.to_vec();
-            libc::patch_loader(&mut bytes).map_err(|why| self.fault(at, why))?;
-            return Ok(bytes);
+        let mut moved = bytes.to_vec();
+        // Older ones have the version in their name and are linked to.
+        if name.starts_with("ld-linux") || (name.starts_with("ld-2.") && name.ends_with(".so")) {
+            libc::patch_loader(&mut moved).map_err(|why| self.fault(at, why))?;
+            return Ok(moved);
+        }
+        if name.starts_with("ld-musl-") {
+            libc::patch_musl(&mut moved);
+            return Ok(moved);
         }
         if !elf.is_dynamic() {
             return Ok(bytes.to_vec());
@@ -167,8 +251,11 @@ impl Picker<'_> {
         for library in elf.needed.iter().filter(|library| !self.recipe.borrow.contains(library)) {
             let places = directories.iter().map(|directory| format!("{directory}/{library}"));
             let found = places.into_iter().find(|place| self.pool.resolve(place).is_some());
+            if found.is_none() && libc::is_of_musl(library) && self.has_musl() {
+                continue;
+            }
             let found =
-                found.ok_or_else(|| self.fault(at, &format!("needs {library}, which no package brings")))?;
+                found.ok_or_else(|| self.fault(at, &format!("needs {library}, which is not there")))?;
             self.left.push(found);
         }
         let mut search: Vec<String> =
@@ -184,6 +271,10 @@ impl Picker<'_> {
             libc::patch_library(&mut bytes, &gconv).map_err(|why| self.fault(at, why))?;
         }
         Ok(bytes)
+    }
+
+    fn has_musl(&self) -> bool {
+        self.pool.iter().any(|(at, _)| at.rsplit('/').next().is_some_and(|name| name.starts_with("ld-musl-")))
     }
 
     /// The path of the loader for a program; nothing for a library.
@@ -209,7 +300,7 @@ impl Picker<'_> {
             .map(|place| place.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", &format!("/{origin}")));
         let usual = [format!("/usr/lib/{}", triplet()), "/usr/lib".to_string()];
         let mut directories = Vec::new();
-        for place in own.chain(usual) {
+        for place in own.chain(usual).chain(self.more.iter().cloned()) {
             let known = self.pool.resolve(place.trim_start_matches('/'));
             directories.extend(known.filter(|known| !known.is_empty() && !directories.contains(known)));
         }
@@ -226,15 +317,19 @@ impl Picker<'_> {
         if let Some(real) =
             self.pool.resolve(&usual).filter(|real| matches!(self.pool.get(real), Some(Node::File { .. })))
         {
-            self.left.push(real.clone());
-            return Ok(script::with_interpreter(bytes, &format!("{prefix}/{real}"), rest));
+            // In images a shell is often one name of many of a program, which goes by it. Packages have programs.
+            let called = if self.more.is_empty() { real } else { usual };
+            self.left.push(called.clone());
+            return Ok(script::with_interpreter(bytes, &format!("{prefix}/{called}"), rest));
         }
-        if script::is_shell(path) {
+        if script::is_shell(path) && !self.strict {
             return Ok(script::with_interpreter(bytes, &script::base_shell(path), rest));
         }
         // Modules of interpreters often begin like programs and are never started as such.
-        if self.recipe.commands.values().any(|command| command.program() == at) {
-            return Err(self.fault(at, &format!("is a script for {path}, which no package brings")));
+        let executable = matches!(self.pool.get(at), Some(Node::File { executable: true, .. }));
+        if self.recipe.commands.values().any(|command| command.program() == at) || (self.strict && executable)
+        {
+            return Err(self.fault(at, &format!("is a script for {path}, which is not there")));
         }
         Ok(bytes.to_vec())
     }
@@ -254,7 +349,7 @@ fn commands(recipe: &Recipe, tree: &mut Tree) -> Result<(), KitError> {
             why: why.to_string(),
         };
         let at = format!("bin/{name}");
-        let real = tree.resolve(command.program()).ok_or_else(|| fault("is not in the packages"))?;
+        let real = tree.resolve(command.program()).ok_or_else(|| fault("is not there"))?;
         let node = match command {
             Command::Wrapped(wrapped) => {
                 Node::File { executable: true, bytes: script::wrapper(&recipe.name, &real, wrapped) }

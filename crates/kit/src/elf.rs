@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Programs and libraries made to run at a prefix: another loader, and one place to look for libraries.
 //!
-//! The two texts go to the end of the file. A segment of notes, which nothing needs at run time, becomes the
+//! The two texts go to the end of the file. A segment that nothing needs at run time, of notes mostly, becomes the
 //! segment that maps them, so that nothing in the file moves. The place for libraries is a `DT_RPATH`: other than
 //! `DT_RUNPATH` it also holds for libraries of libraries, and it stands before the loader's own directories.
 //! Layouts are those of the ELF specification, 64 bits, little-endian.
@@ -21,6 +21,11 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const PT_NOTE: u32 = 4;
+const PT_GNU_RELRO: u32 = 0x6474_e552;
+const PT_GNU_PROPERTY: u32 = 0x6474_e553;
+/// Which segments are given up, the first of them that can be: a program runs without each of them. The last one only
+/// makes what was relocated read-only.
+const SPARE: [u32; 3] = [PT_NOTE, PT_GNU_PROPERTY, PT_GNU_RELRO];
 const READABLE: u32 = 4;
 
 const DT_NULL: u64 = 0;
@@ -131,10 +136,10 @@ impl Elf {
     pub(crate) fn relocated(&self, bytes: &[u8], loader: &str, search: &str) -> Result<Vec<u8>, Fault> {
         let last_load = self.segments.iter().rposition(|segment| segment.kind == PT_LOAD);
         let last_load = last_load.ok_or("it has no segment to load")?;
-        let spare = self.segments.iter().rposition(|segment| segment.kind == PT_NOTE);
         // Segments to load must ascend, and the new one has the highest address.
-        let spare = spare.filter(|spare| *spare > last_load).and_then(|spare| self.segments.get(spare));
-        let spare = spare.ok_or("it has no segment of notes to give up")?;
+        let behind = self.segments.get(last_load..).unwrap_or_default();
+        let last = |kind: &u32| behind.iter().rfind(|segment| segment.kind == *kind);
+        let spare = SPARE.iter().find_map(last).ok_or("it has no segment to give up")?;
         let (address, align) = self.free_address().ok_or("its addresses are damaged")?;
         let strings = self.value(DT_STRTAB).ok_or("it has no dynamic strings")?;
 

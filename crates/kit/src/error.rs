@@ -65,6 +65,14 @@ pub enum KitError {
         /// What is wrong.
         why: String,
     },
+    /// An image of which no kit can be made.
+    #[error("{image}: {why}")]
+    Image {
+        /// Which one.
+        image: String,
+        /// What is wrong.
+        why: String,
+    },
     /// An archive that is damaged, hostile or something else.
     #[error("{archive}: {why}; nothing of it was taken", archive = archive.display())]
     Archive {

@@ -5,7 +5,8 @@
 //! loader, libraries and settings. Nothing in it looks for a file of the root it is mounted in, but for those the
 //! user names.
 //!
-//! - [`Recipe`] says what a kit is made of; [`build`] makes a [`Tree`] of it, the same bytes each time.
+//! - [`Recipe`] says what a kit is made of; [`build`] makes a [`Tree`] of it, the same bytes each time. The files may
+//!   also come from an image's [`layers`]: [`build_from_image`] by a recipe, [`build_whole`] all its programs.
 //! - [`Shelf`] is where unpacked kits are kept on a host, each under the digest of all that is in it.
 //! - [`export`] and [`Archive`] are the way to other hosts: an OCI image layout in one tar file. [`Gathering`] makes
 //!   the same file of what comes from elsewhere, [`pack`] the images that are in it.
@@ -22,6 +23,7 @@ mod elf;
 mod error;
 mod glob;
 mod layer;
+mod layers;
 mod libc;
 mod manifest;
 mod modules;
@@ -39,10 +41,11 @@ mod wheel;
 #[cfg(feature = "around")]
 pub use archive::around;
 pub use archive::{Archive, Entry, Gathering, Packed, Wanted, export, pack, seal};
-pub use build::{Built, build};
+pub use build::{Built, Skipped, Whole, build, build_from_image, build_whole};
 pub use debian::Mirror;
 pub use digest::Digest;
 pub use error::KitError;
+pub use layers::layers;
 pub use manifest::Manifest;
 pub use name::{Name, PREFIX};
 pub use oci::kit_digest;

@@ -45,6 +45,19 @@ pub(crate) fn patch_loader(bytes: &mut [u8]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether musl's loader is this library itself, and looks for no file of that name (`load_library` in its
+/// `dynlink.c`).
+pub(crate) fn is_of_musl(library: &str) -> bool {
+    let known = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+    library.strip_prefix("lib").is_some_and(|name| known.iter().any(|known| name.starts_with(known)))
+}
+
+/// Makes a loader of musl, which is its C library too, that asks no daemon of the root. Where it looks for libraries
+/// stands in a file beside it.
+pub(crate) fn patch_musl(bytes: &mut [u8]) {
+    replace_text(bytes, "/var/run/nscd/socket", "/dev/.purser/.socket");
+}
+
 /// Makes a C library that reads no settings of the root but those for names of hosts and users.
 pub(crate) fn patch_library(bytes: &mut [u8], gconv: &str) -> Result<(), Fault> {
     for (from, to) in LIBRARY {

@@ -39,6 +39,9 @@ pub struct Recipe {
     /// The suite of the distribution from which the packages come: `trixie`.
     #[serde(default)]
     pub suite: Option<String>,
+    /// An image of an engine of this host from which the files are taken, in the place of packages.
+    #[serde(default)]
+    pub image: Option<String>,
     /// The packages; what they depend on is fetched with them.
     #[serde(default)]
     pub packages: Vec<String>,
@@ -143,6 +146,30 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// One without packages and commands.
+    pub(crate) fn bare(name: &Name, version: &str, summary: &str) -> Recipe {
+        Recipe {
+            name: name.clone(),
+            version: version.to_string(),
+            summary: summary.to_string(),
+            suite: None,
+            image: None,
+            packages: Vec::new(),
+            wheels: Vec::new(),
+            requires: Vec::new(),
+            borrow: Vec::new(),
+            capabilities: Vec::new(),
+            suits: Vec::new(),
+            keep: Vec::new(),
+            drop: Vec::new(),
+            environment: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            files: BTreeMap::new(),
+            join: BTreeMap::new(),
+            patch: Vec::new(),
+        }
+    }
+
     /// A recipe that comes with purser.
     ///
     /// # Errors
@@ -177,6 +204,12 @@ impl Recipe {
         }
         if let Some(suite) = &self.suite {
             word("suite", suite)?;
+        }
+        if let Some(image) = &self.image {
+            line("image", image)?;
+            if self.suite.is_some() || !self.wheels.is_empty() || !self.borrow.is_empty() {
+                return Err("image: packages, wheels and borrow do not go with it".to_string());
+            }
         }
         for (key, list) in [
             ("packages", &self.packages),

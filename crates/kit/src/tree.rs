@@ -44,6 +44,23 @@ impl Tree {
         }
     }
 
+    /// Takes a thing away, and all that is below it.
+    pub(crate) fn remove(&mut self, at: &str) {
+        self.clear(at);
+        self.0.remove(at);
+    }
+
+    /// Takes all that is below a path away.
+    pub(crate) fn clear(&mut self, at: &str) {
+        if at.is_empty() {
+            return self.0.clear();
+        }
+        // What begins with the path and a slash; the next sign behind a slash is 0.
+        let below = self.0.range(format!("{at}/")..format!("{at}0"));
+        let below: Vec<String> = below.map(|(below, _)| below.clone()).collect();
+        below.iter().for_each(|below| drop(self.0.remove(below)));
+    }
+
     /// What is at this very path.
     #[must_use]
     pub fn get(&self, at: &str) -> Option<&Node> {
@@ -107,6 +124,21 @@ mod tests {
 
     fn link(target: &str) -> Node {
         Node::Link { target: target.to_string() }
+    }
+
+    #[test]
+    fn what_is_removed_goes_with_all_below() {
+        let mut tree = Tree::default();
+        for at in ["a", "a-x", "a/b", "a/b/c", "a0", "ab"] {
+            tree.put(at, Node::Directory);
+        }
+        tree.clear("a");
+        assert_eq!(tree.iter().map(|(at, _)| at).collect::<Vec<_>>(), ["a", "a-x", "a0", "ab"]);
+        tree.remove("a");
+        tree.remove("none");
+        assert_eq!(tree.iter().count(), 3);
+        tree.clear("");
+        assert_eq!(tree.iter().count(), 0);
     }
 
     #[test]

@@ -90,6 +90,19 @@ impl Lab {
         clock_of(Command::new("docker").args(["exec", &self.container, "/bin/clock"]))
     }
 
+    /// Imports kits onto an empty shelf, and starts a program by their shell. When the one and the other was.
+    pub(crate) fn import(&self, file: &Path, run: usize) -> Result<(u64, u64)> {
+        let shelf = self.dir.path().join(format!("shelf-{run}"));
+        let mut import = Command::new(env!("CARGO_BIN_EXE_purser"));
+        self::run(import.args(["kit", "import"]).arg(file).arg("--kits").arg(&shelf))?;
+        let imported = super::monotonic_ns();
+        let mut debug = Command::new(env!("CARGO_BIN_EXE_purser"));
+        debug.args(["debug", &self.container, "--kit", "base", "--store"]).arg(self.dir.path().join("store"));
+        let begun = clock_of(debug.arg("--kits").arg(&shelf).args(["--", "bash", "-c", "/bin/clock"]))?;
+        fs::remove_dir_all(&shelf)?;
+        Ok((imported, begun))
+    }
+
     /// The most memory a client had while its program waited, in bytes.
     pub(crate) fn client_memory(&self) -> Result<u64> {
         let mut client =

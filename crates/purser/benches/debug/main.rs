@@ -5,7 +5,10 @@
 //!
 //! Needs root, Docker, gcc and busybox-static. Makes a container of its own and removes it.
 //!
-//!   cargo bench -p purser --bench debug -- [--runs N]
+//! With a file of kits also how long it takes from nothing to a shell of theirs: the file is imported onto an empty
+//! shelf, and a session begins.
+//!
+//!   cargo bench -p purser --bench debug -- [--runs N] [--kits FILE]
 
 #![allow(clippy::print_stdout, reason = "the figures are what this program is for")]
 
@@ -16,14 +19,16 @@ use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use names as _;
 use rustix::time::{ClockId, clock_gettime};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const RUNS: usize = 200;
 /// docker-debug's way takes a container each time.
 const HELPER_RUNS: usize = 20;
+const IMPORT_RUNS: usize = 5;
 
 fn main() -> Result<()> {
-    let runs = runs()?;
+    let Wanted { runs, kits } = wanted()?;
     ensure!(rustix::process::geteuid().is_root(), "sessions need root: run it with sudo");
     let lab = Lab::make()?;
     let mut ways: [Way; 4] = [
@@ -48,6 +53,9 @@ fn main() -> Result<()> {
         let at = |share: f64| way.took[((way.took.len() - 1) as f64 * share) as usize] as f64 / 1e6;
         let [min, half, most, max] = [0.0, 0.5, 0.99, 1.0].map(at);
         println!("{:<24} {:>6} {min:>9.1} {half:>9.1} {most:>9.1} {max:>9.1}", way.name, way.took.len());
+    }
+    if let Some(kits) = kits {
+        imports(&lab, &kits)?;
     }
     println!("memory of a client: {:.1} MB", lab.client_memory()? as f64 / 1e6);
     let changes = lab.changes()?;
@@ -93,16 +101,50 @@ fn load_average() -> Result<String> {
     Ok(load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
 }
 
-/// Cargo adds `--bench`; everything else must be known.
-fn runs() -> Result<usize> {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    match (args.next().as_deref(), args.next(), args.next()) {
-        (None, ..) => Ok(RUNS),
-        (Some("--runs"), Some(number), None) => {
-            let runs = number.parse().context("--runs takes a number")?;
-            ensure!(runs > 0, "--runs takes a number from 1");
-            Ok(runs)
-        }
-        (other, ..) => anyhow::bail!("unknown argument {other:?}; there is --runs N"),
+/// From a file of kits and an empty shelf to the first program that a shell of theirs starts.
+fn imports(lab: &Lab, kits: &Path) -> Result<()> {
+    let mut took = Vec::new();
+    for run in 0..IMPORT_RUNS {
+        let begun = monotonic_ns();
+        let (imported, prompt) = lab.import(kits, run)?;
+        took.push((prompt.saturating_sub(begun), imported.saturating_sub(begun)));
     }
+    took.sort_unstable();
+    let least = took.first().context("no run")?;
+    let most = took.last().context("no run")?;
+    let (whole, import) = took.get(took.len() / 2).context("no run")?;
+    println!(
+        "import of {} to first prompt: {} runs, p50 {:.2} s ({:.2} s of it the import), {:.2} to {:.2} s",
+        kits.display(),
+        took.len(),
+        *whole as f64 / 1e9,
+        *import as f64 / 1e9,
+        least.0 as f64 / 1e9,
+        most.0 as f64 / 1e9
+    );
+    Ok(())
+}
+
+/// What is measured.
+struct Wanted {
+    runs: usize,
+    /// A file of purser kit export.
+    kits: Option<PathBuf>,
+}
+
+/// Cargo adds `--bench`; everything else must be known.
+fn wanted() -> Result<Wanted> {
+    let mut wanted = Wanted { runs: RUNS, kits: None };
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    while let Some(arg) = args.next() {
+        match (arg.as_str(), args.next()) {
+            ("--runs", Some(number)) => {
+                wanted.runs = number.parse().context("--runs takes a number")?;
+                ensure!(wanted.runs > 0, "--runs takes a number from 1");
+            }
+            ("--kits", Some(file)) => wanted.kits = Some(file.into()),
+            _ => anyhow::bail!("unknown argument {arg:?}; there are --runs N and --kits FILE"),
+        }
+    }
+    Ok(wanted)
 }

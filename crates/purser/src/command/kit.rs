@@ -4,6 +4,7 @@
 mod build;
 mod carry;
 mod fetch;
+mod image;
 mod login;
 mod look;
 mod progress;
@@ -41,6 +42,7 @@ Examples:
   purser kit export --all kits.tar             all kits in one file, for a host without a network
   purser kit import kits.tar                   take them there
   purser kit pull gdb                          or fetch one from the registry of the configuration
+  purser kit import --image tools:1 --name t   all programs of an image of this host as a kit
   purser kit verify                            is every file as it was?
 
 Exit codes: 0 done, 1 failed, or damage was found; 2 wrong command line";

@@ -18,6 +18,7 @@ mod files; // lines of log files: nothing lost, nothing twice
 mod gdb; // the debugger of the kit on targets of every sort
 mod group; // cgroups of our own
 mod hostile; // root in a container looks for a sink's password, and does not find it
+mod image_kits; // images of Docker as kits, run in a container
 mod kafka; // events to a real Kafka, through kills, and read back
 mod kill9; // the agent is killed under load: nothing lost, nothing twice
 mod lab; // programs, image and commands that all tests use
@@ -26,6 +27,7 @@ mod machines; // containers of LXC and systemd-nspawn
 mod metrics; // numbers and health for monitoring
 mod pod; // a pod of containerd has its names
 mod record; // reading documents
+mod registry; // kits to and from a real registry: passwords, tokens, TLS, signatures
 mod reloads; // the configuration changes under load, sinks and all
 mod restart; // what happens while the agent is down, and a clean stop
 mod rival; // the distribution's execsnoop on the same load

@@ -38,7 +38,8 @@ pub(super) struct Build {
 const HELP: &str = "\
 Packages are fetched and checked by apt, into a directory of their own: no root is needed, and the
 host's packages stay as they are. The same packages make the same kit, with the same digest. purser
-kit show NAME --recipe prints a recipe to start from.
+kit show NAME --recipe prints a recipe to start from. A recipe may name an image of this host's engines
+in the place of packages, by its key image.
 
 Examples:
   purser kit build base gdb
@@ -68,7 +69,10 @@ impl Build {
         for recipe in recipes {
             let progress = Progress::new("building", 1);
             progress.note(recipe.name.as_str());
-            let built = kit::build(recipe, mirror, scratch)?;
+            let built = match &recipe.image {
+                Some(image) => super::image::by_recipe(recipe, image)?,
+                None => kit::build(recipe, mirror, scratch)?,
+            };
             drop(progress);
             let shelved = self.kits.shelf().put(&built)?;
             writeln!(out, "{}  {}  {}", shelved.manifest.name, size(built.tree.bytes()), shelved.digest)?;
