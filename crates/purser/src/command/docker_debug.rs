@@ -6,6 +6,7 @@ mod daemon;
 mod file;
 mod session;
 mod settings;
+mod tools;
 
 use super::debug::comes_by_sudo;
 use super::{Usage, output, say, told_as_exit, wrong_usage};
@@ -133,10 +134,11 @@ fn begin(options: &session::Options) -> Exit {
     if options.words.is_empty() {
         return told_as_exit(Err(Usage("name a container; docker-debug --help shows how".into()).into()));
     }
-    match opened().and_then(|store| {
-        mind_image(options, &store);
-        session::arguments(options, &store)
-    }) {
+    let arguments = opened().and_then(|store| {
+        let kits = tools::kits(options, &store.settings)?;
+        session::arguments(options, &store, &kits)
+    });
+    match arguments {
         Ok(arguments) => super::debug_with(&arguments),
         Err(error) => match told_as_exit(Err(error)) {
             Exit::Refused => Exit::Refused,
@@ -195,15 +197,6 @@ fn act(action: Action) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(Exit::Success)
-}
-
-/// Says where the tools come from, when an image was meant.
-fn mind_image(options: &session::Options, store: &Store) {
-    let given = options.image.as_deref().filter(|image| !image.is_empty());
-    let image = given.unwrap_or(&store.settings.image);
-    if !image.is_empty() && (given.is_some() || output::is_watched()) {
-        say(&format!("docker-debug: {image} is not used: the tools come from kits; see purser kit --help"));
-    }
 }
 
 /// The configuration; a first run writes it.

@@ -13,6 +13,7 @@ mod push;
 mod sign;
 
 pub(super) use fetch::fetch;
+pub(super) use image::of_image;
 
 use crate::config::{Config, Debug};
 use crate::exit::Exit;

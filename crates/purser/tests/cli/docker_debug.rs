@@ -149,7 +149,9 @@ fn every_row_of_the_table_names_a_test() {
     let mut text = String::new();
     for file in [
         "tests/host/debug/compat.rs",
+        "tests/host/debug/remote.rs",
         "tests/cli/docker_debug.rs",
+        "tests/cli/registry.rs",
         "src/command/docker_debug.rs",
         "src/command/docker_debug/file.rs",
         "src/command/docker_debug/settings.rs",

@@ -4,7 +4,6 @@
 use crate::command::Usage;
 use anyhow::Context;
 use debug::{Bind, Source};
-use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -102,14 +101,12 @@ pub(super) fn binds(volumes: &[Volume]) -> anyhow::Result<Vec<Bind>> {
 
 /// How the record calls it.
 pub(super) fn told(bind: &Bind) -> String {
-    let mut text = match &bind.source {
-        Source::Host(path) => path.display().to_string(),
-        Source::Target(path) => format!("$c{}", path.display()),
+    let (head, path) = match &bind.source {
+        Source::Host(path) => ("", path),
+        Source::Target(path) => ("$c", path),
     };
     let mode = if bind.read_only { "ro" } else { "rw" };
-    // A String takes everything.
-    write!(text, ":{}:{mode}", bind.at.display()).unwrap_or_default();
-    text
+    format!("{head}{}:{}:{mode}", path.display(), bind.at.display())
 }
 
 #[cfg(test)]
@@ -118,6 +115,7 @@ mod tests {
 
     fn read(text: &str) -> Result<String, String> {
         let volume: Volume = text.parse()?;
+        assert_eq!(volume.text().parse().as_ref(), Ok(&volume), "{text}");
         let bind = debug::Bind { source: volume.source, at: volume.at, read_only: volume.read_only };
         Ok(told(&bind))
     }

@@ -9,6 +9,7 @@ use crate::command::Usage;
 use anyhow::bail;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Security options that hold in every session.
 const HELD: [&str; 5] = [
@@ -18,6 +19,9 @@ const HELD: [&str; 5] = [
     "no-new-privileges",
     "no-new-privileges=true",
 ];
+
+/// The shortest and longest wait for a remote daemon, in seconds.
+const TIMEOUT: (u64, u64) = (1, 3600);
 
 /// What docker-debug takes before the container.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -76,12 +80,12 @@ pub(super) struct Options {
 }
 
 /// The arguments of `purser debug`.
-pub(super) fn arguments(options: &Options, store: &Store) -> anyhow::Result<Vec<OsString>> {
+pub(super) fn arguments(options: &Options, store: &Store, kits: &[String]) -> anyhow::Result<Vec<OsString>> {
     let settings = &store.settings;
     let Some((container, command)) = options.words.split_first() else {
         bail!(Usage("name a container".into()));
     };
-    let mut all = target(container, &chosen(options, store)?)?;
+    let mut all = target(container, &chosen(options, store)?, settings.timeout)?;
     let mut put = |option: &str, value: &str| all.push(format!("{option}={value}").into());
     for option in &options.security_opts {
         if !HELD.contains(&option.replacen(':', "=", 1).as_str()) {
@@ -104,7 +108,7 @@ pub(super) fn arguments(options: &Options, store: &Store) -> anyhow::Result<Vec<
         }
     }
     options.cap_adds.iter().for_each(|capability| put("--cap-add", capability));
-    options.kit.iter().for_each(|kit| put("--kit", kit));
+    kits.iter().for_each(|kit| put("--kit", kit));
     for (option, path) in
         [("--work-dir", work_dir(options, &settings.mount_dir)), ("--kits", options.kits.clone())]
     {
@@ -130,28 +134,49 @@ fn chosen(options: &Options, store: &Store) -> anyhow::Result<Daemon> {
     daemon.map_err(|error| anyhow::anyhow!("{}: {error}", store.path().display()))
 }
 
-/// The container as purser calls it, behind the host it is on. A daemon of this host is known by its socket and need
-/// not be asked.
-fn target(container: &OsStr, daemon: &Daemon) -> anyhow::Result<Vec<OsString>> {
-    let host = daemon::normal(&daemon.host, daemon.tls).map_err(Usage)?;
+/// The container as purser calls it, and the way to its host. A daemon of this host is known by its socket and need not be
+/// asked.
+fn target(container: &OsStr, daemon: &Daemon, timeout: Duration) -> anyhow::Result<Vec<OsString>> {
     let word = container.to_string_lossy();
     if word.starts_with('-') {
         bail!(Usage(format!("{word:?} is no container")));
     }
-    let Some(socket) = daemon::socket(&host) else {
-        let mut all = vec![OsString::from(format!("--host={host}"))];
-        if daemon.tls || !daemon.cert_dir.is_empty() {
-            all.push(format!("--cert-dir={}", daemon.cert_dir).into());
-        }
-        all.push(container.to_owned());
-        return Ok(all);
-    };
+    let host = daemon::normal(&daemon.host, daemon.tls).map_err(Usage)?;
+    let socket = daemon::socket(&host);
     // Another kind of target, which docker-debug does not have.
-    if word.contains(':') {
-        return Ok(vec![container.to_owned()]);
+    let runtime = match socket {
+        _ if word.contains(':') => "",
+        Some(socket) if socket.contains("podman") => "podman:",
+        Some(_) => "docker:",
+        // Policies know it by its host; only what would be a command of purser debug needs a word before.
+        None if is_command(&word) => "docker:",
+        None => "",
+    };
+    let mut all = vec![[OsStr::new(runtime), container].into_iter().collect()];
+    if socket.is_some() {
+        return Ok(all);
     }
-    let runtime = if socket.contains("podman") { "podman:" } else { "docker:" };
-    Ok(vec![[OsStr::new(runtime), container].into_iter().collect()])
+    if daemon.tls && daemon.cert_dir.is_empty() {
+        bail!(
+            "{host}: TLS needs a directory with ca.pem, cert.pem and key.pem; write cert_dir, or give --cert-dir"
+        );
+    }
+    // As it is written: where it names no port, the usual one depends on TLS.
+    let written = daemon.host.trim();
+    let host = if written.contains("://") { written } else { &host };
+    all.push(format!("--host={host}").into());
+    if daemon.tls {
+        all.push(format!("--cert-dir={}", daemon.cert_dir).into());
+    }
+    let secs = timeout.as_secs().clamp(TIMEOUT.0, TIMEOUT.1);
+    all.push(format!("--timeout={secs}").into());
+    Ok(all)
+}
+
+fn is_command(word: &str) -> bool {
+    let definition = crate::command::definition();
+    let debug = definition.find_subcommand("debug");
+    word == "help" || debug.is_some_and(|debug| debug.find_subcommand(word).is_some())
 }
 
 /// `SRC:DST:MODE` with any mode but `rw` is read-only to docker-debug.

@@ -6,11 +6,15 @@ use super::progress::Progress;
 use crate::table::harmless;
 use anyhow::bail;
 use image::Stores;
-use kit::{Built, Name, Recipe, Whole};
+use kit::{Built, Name, Recipe, Shelf, Skipped, Whole};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 /// Where programs are when an image does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What the kits that images have by themselves are called, before so much of the image's id.
+const IMAGE: &str = "image";
+const ID_LENGTH: usize = 12;
 /// Most that is told of what was left out.
 const TOLD_LIMIT: usize = 20;
 
@@ -38,6 +42,20 @@ fn files(word: &str) -> anyhow::Result<Files> {
     Ok(Files { pool, title: format!("image sha256:{}", tree.id.trim_start_matches("sha256:")), path })
 }
 
+/// The kit of all programs of an image of this host, made where there is none of this very image yet, and the name that
+/// it has on the shelf.
+pub(in crate::command) fn of_image(shelf: &Path, word: &str) -> anyhow::Result<String> {
+    let tree = image::find(&Stores::of_host(), word)?;
+    let id = tree.id.trim_start_matches("sha256:");
+    let name = Name::new(&format!("{IMAGE}-{}", id.get(..ID_LENGTH).unwrap_or(id)))?;
+    let shelf = Shelf::new(shelf);
+    if shelf.find(&name).is_err() {
+        let (built, _) = programs(word, name.clone(), &[])?;
+        shelf.put(&built)?;
+    }
+    Ok(name.to_string())
+}
+
 /// A kit by a recipe that names an image.
 pub(super) fn by_recipe(recipe: &Recipe, word: &str) -> anyhow::Result<Built> {
     let files = files(word)?;
@@ -46,7 +64,18 @@ pub(super) fn by_recipe(recipe: &Recipe, word: &str) -> anyhow::Result<Built> {
 
 /// A kit of all programs of an image. What is left out is told.
 pub(super) fn whole(word: &str, name: Option<&str>, keep: &[String]) -> anyhow::Result<Built> {
-    let name = Name::new(name.unwrap_or(called(word)))?;
+    let (built, skipped) = programs(word, Name::new(name.unwrap_or(called(word)))?, keep)?;
+    for (at, why) in skipped.iter().take(TOLD_LIMIT) {
+        say(&format!("purser: left out: {at}: {why}"));
+    }
+    if skipped.len() > TOLD_LIMIT {
+        say(&format!("purser: and {} more", skipped.len() - TOLD_LIMIT));
+    }
+    Ok(built)
+}
+
+/// All programs of an image, and what is left out of them.
+fn programs(word: &str, name: Name, keep: &[String]) -> anyhow::Result<(Built, Vec<Skipped>)> {
     let files = files(word)?;
     let whole = Whole {
         name,
@@ -56,14 +85,7 @@ pub(super) fn whole(word: &str, name: Option<&str>, keep: &[String]) -> anyhow::
         path: files.path,
         keep: keep.to_vec(),
     };
-    let (built, skipped) = kit::build_whole(&whole, files.pool)?;
-    for (at, why) in skipped.iter().take(TOLD_LIMIT) {
-        say(&format!("purser: left out: {at}: {why}"));
-    }
-    if skipped.len() > TOLD_LIMIT {
-        say(&format!("purser: and {} more", skipped.len() - TOLD_LIMIT));
-    }
-    Ok(built)
+    Ok(kit::build_whole(&whole, files.pool)?)
 }
 
 /// The last part of an image's name.

@@ -282,23 +282,6 @@ fn whoever_is_killed_nothing_is_left() -> Result<()> {
     far.is_clean(&["web"])
 }
 
-/// docker-debug's own command line, with the target's files where it has them.
-#[test]
-fn as_docker_debug() -> Result<()> {
-    let lab = Lab::enter()?;
-    let far = Far::start(&lab)?;
-    let home = tempfile::tempdir()?;
-    let mut debug = crate::agent::purser();
-    debug.args(["debug", "--as", "docker-debug", "--kits"]).arg(super::kits()?);
-    debug.args(["-H", &far.tcp("127.0.0.1"), "-c"]).arg(far.dir.join("client"));
-    debug.args(["web", "sh", "-c", "pwd; ls /mnt/container/bin/execmodes; exit 5"]);
-    debug.env("HOME", home.path()).env_remove("DOCKER_HOST");
-    let ended = output(&mut debug)?;
-    ensure!(ended.status.code() == Some(5), "{ended:?}");
-    ensure!(ended.stdout == b"/mnt/container\n/mnt/container/bin/execmodes\n", "{ended:?}");
-    far.is_clean(&["web"])
-}
-
 #[test]
 fn both_hosts_record() -> Result<()> {
     let lab = Lab::enter()?;
@@ -362,4 +345,41 @@ fn that_hosts_policy_holds() -> Result<()> {
     let ended = output(&mut unrecorded)?;
     ensure!(!ended.status.success() && said(&ended).contains("no session without a record"), "{ended:?}");
     far.is_clean(&["web", "db"])
+}
+
+/// docker-debug's command line and configuration lead there, too, and its scripts find the target's files where they
+/// look for them.
+#[test]
+fn as_docker_debug() -> Result<()> {
+    let lab = Lab::enter()?;
+    let far = Far::start(&lab)?;
+    let home = tempfile::TempDir::new()?;
+    let certificates = far.dir.join("client").display().to_string();
+    let (tcp, ssh) = (far.tcp("127.0.0.1"), far.ssh());
+    let text = format!(
+        "config_default = \"ssh\"\ntimeout = \"30s\"\n[config.ssh]\nhost = \"{ssh}\"\nversion = \"1.12\"\n\
+         [config.tls]\nhost = \"{tcp}\"\ntls = true\ncert_dir = \"{certificates}\"\n\
+         [config.bad]\nhost = \"{tcp}\"\ntls = true\n"
+    );
+    std::fs::create_dir(home.path().join(".docker-debug"))?;
+    std::fs::write(home.path().join(".docker-debug/config.toml"), text)?;
+    let docker_debug = |words: &[&str]| -> Result<Command> {
+        let mut command = crate::agent::purser();
+        command.args(["debug", "--as", "docker-debug", "--kits"]).arg(crate::debug::kits()?).args(words);
+        command.env("PURSER_SSH", format!("ssh -F {}", far.dir.join("ssh_config").display()));
+        command.env("HOME", home.path()).env_remove("DOCKER_HOST");
+        Ok(command)
+    };
+    for options in [&[][..], &["-n", "tls"], &["-H", &tcp, "-c", &certificates]] {
+        let script =
+            ["-t", "/etc", "-v", "$c/bin:/tools:ro", "web", "sh", "-c", "pwd; ls -d /tools/sh; exit 6"];
+        let ended = output(&mut docker_debug(&[options, &script].concat())?)?;
+        ensure!(ended.stdout == b"/mnt/container/etc\n/tools/sh\n", "{options:?}: {ended:?}");
+        ensure!(ended.status.code() == Some(6), "{options:?}: {ended:?}");
+    }
+    fails(docker_debug(&["-n", "bad", "web", "true"])?, "TLS needs a directory")?;
+    let ended = output(&mut docker_debug(&["-v", "/etc:/x", "web", "true"])?)?;
+    ensure!(ended.status.code() == Some(2) && said(&ended).contains("does not go with --host"), "{ended:?}");
+    ensure!(run(&mut far.docker(&["diff", "web"]))?.is_empty(), "the target's files have changed");
+    far.is_clean(&["web"])
 }
