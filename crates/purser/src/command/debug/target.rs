@@ -112,6 +112,12 @@ pub(super) fn running(sources: &Sources) -> Vec<Recorded> {
     all.into_iter().filter(|one| one.pid.is_some_and(|pid| one.is_at(pid))).collect()
 }
 
+/// The containers that do not run.
+pub(super) fn still(sources: &Sources) -> Vec<Recorded> {
+    let is_still = |one: &Recorded| one.pid.is_none_or(|pid| !one.is_at(pid));
+    container::recorded(sources).into_iter().filter(is_still).collect()
+}
+
 /// What to call a container so that it and no other is meant.
 pub(super) fn word(one: &Recorded, sources: &Sources) -> String {
     let means = |word: &String| {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{Container, debug, kits, marks, nothing_is_left, wait_until};
 use crate::agent::{Agent, purser};
-use crate::lab::{Lab, output, run, skip, source_dir};
+use crate::lab::{Lab, output, run, skip, source_dir, unique};
 
 /// Where systemd-coredump keeps cores.
 const STORE: &str = "/var/lib/systemd/coredump";
@@ -182,6 +182,50 @@ fn other_files_are_told_and_bad_cores_are_refused() -> Result<()> {
     let (_, _, said) = crash.look(&["--core", &core, "--in", &crash.target.name], &["true"])?;
     ensure!(said.contains("/cores/crash is not there (build-id "), "{said}");
     no_copies()
+}
+
+/// An image; removed when dropped.
+struct Image(String);
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        drop(output(Command::new("docker").args(["rmi", "-f", &self.0])));
+    }
+}
+
+#[test]
+fn stopped_containers_and_images_are_searched() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let Some(crash) = Crash::of("coreimage")? else { return Ok(()) };
+    let image = Image(unique("purser-test:core"));
+    let run_docker = |words: &[&str]| run(Command::new("docker").args(words)).map(drop);
+    // The program is in the container's own files, at another place than on the volume it died on.
+    let core = crash.path("core");
+    let mut moved = fs::read(&core)?;
+    let (from, to) = (b"/cores/crash\0", b"/bin/crashes\0");
+    let head = moved.len().min(1 << 20);
+    for at in 0..head.saturating_sub(from.len()) {
+        if moved[at..].starts_with(from) {
+            moved[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    fs::write(&core, &moved)?;
+    run_docker(&["cp", &crash.path("crash"), &format!("{}:/bin/crashes", crash.target.name)])?;
+    let place = || -> Result<String> {
+        let listed = run(purser().args(["debug", "cores", "-o", "json"]).arg(crash.dir.path()))?;
+        let line = listed.lines().find(|line| line.contains(&format!("{core}\""))).context(listed.clone())?;
+        let row: serde_json::Value = serde_json::from_str(line)?;
+        Ok(row["target"].as_str().unwrap_or_default().to_owned())
+    };
+    ensure!(place()? == crash.target.name, "running: {}", place()?);
+    run_docker(&["stop", "-t", "0", &crash.target.name])?;
+    let id = run(Command::new("docker").args(["inspect", "-f", "{{.Id}}", &crash.target.name]))?;
+    let found = place()?;
+    ensure!(found == crash.target.name || found == id.trim(), "stopped: {found}");
+    run_docker(&["commit", &crash.target.name, &image.0])?;
+    run_docker(&["rm", "-f", &crash.target.name])?;
+    ensure!(place()? == format!("image:{}", image.0), "an image: {}", place()?);
+    Ok(())
 }
 
 #[test]

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which container, or whether the host, has the program that a core is of. Compared is by build-id, and names are not
-//! believed.
+//! Which container, or whether the host or which image, has the program that a core is of. Compared is by build-id, and
+//! names are not believed.
 
 use super::super::target;
 use super::roots::Root;
+use crate::command::say;
 use anyhow::bail;
 use container::{Recorded, Sources};
 use cores::{Compared, Core, Match};
+use image::{Image, Stores, View};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -26,6 +29,8 @@ pub(in super::super) struct Home {
     /// How many objects are known to be the same.
     same: usize,
     whole: bool,
+    /// Whether nothing runs there.
+    is_still: bool,
 }
 
 /// Somewhere to look.
@@ -36,9 +41,11 @@ struct Place {
 
 /// What is at a place.
 enum What {
+    /// One that runs or not.
     Container(Box<Recorded>),
     /// By a process that is in no container.
     Host(i32),
+    Image(Box<Image>),
 }
 
 impl What {
@@ -47,6 +54,11 @@ impl What {
         match self {
             What::Container(container) => target::word(container, sources),
             What::Host(pid) => format!("pid:{pid}"),
+            What::Image(image) => {
+                let means =
+                    |name: &&String| image::find(&stores(), name).is_ok_and(|tree| tree.id == image.id);
+                format!("image:{}", image.names.iter().find(means).unwrap_or(&image.id))
+            }
         }
     }
 }
@@ -63,6 +75,9 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) ->
         bail!("{name} has nothing to tell {path} by; say where it is with --in TARGET");
     }
     let (found, looked) = looked_through(core, sources);
+    if let Some(home) = found.as_ref().filter(|home| home.is_still) {
+        say(&format!("purser: the program of {name} is in {}, which does not run", home.word));
+    }
     found.ok_or_else(|| {
         let mark = match &program.identity.build_id {
             Some(id) => format!("build-id {id}"),
@@ -74,20 +89,36 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) ->
     })
 }
 
-/// The best place, and how many there were.
+/// The best place, and where was looked.
 pub(in super::super) fn looked_through(core: &Arc<Core>, sources: &Sources) -> (Option<Home>, String) {
     let mut best: Option<Home> = None;
-    let running = running(core.pid, sources);
-    let looked = format!("{} running containers and on this host", running.len());
-    for place in running.into_iter().chain(host()) {
+    let mut counts = [0; 3];
+    let kinds: [&dyn Fn() -> Box<dyn Iterator<Item = Place>>; 4] = [
+        &|| Box::new(running(core.pid, sources).into_iter()),
+        &|| Box::new(host().into_iter()),
+        &|| Box::new(stopped(sources)),
+        &|| Box::new(images()),
+    ];
+    for place in kinds.iter().flat_map(|places| places()) {
+        match &place.what {
+            What::Container(container) if container.pid.is_some() => counts[0] += 1,
+            What::Container(_) => counts[1] += 1,
+            What::Image(_) => counts[2] += 1,
+            What::Host(_) => {}
+        }
         let Some(home) = look(core, place, sources) else { continue };
         if home.whole {
-            return (Some(home), looked);
+            best = Some(home);
+            break;
         }
         if best.as_ref().is_none_or(|best| best.same < home.same) {
             best = Some(home);
         }
     }
+    let [running, stopped, images] = counts;
+    let looked = format!(
+        "{running} running containers, on this host, in {stopped} stopped containers and {images} images"
+    );
     (best, looked)
 }
 
@@ -112,6 +143,33 @@ fn host() -> Option<Place> {
     Some(Place { what: What::Host(pid), files })
 }
 
+/// Containers that do not run, with what they have changed.
+fn stopped(sources: &Sources) -> impl Iterator<Item = Place> {
+    target::still(sources).into_iter().filter_map(|mut one| {
+        let view = image::stopped(&stores(), &one.id).and_then(|tree| tree.view()).ok()?;
+        one.pid = None;
+        Some(Place { what: What::Container(Box::new(one)), files: of_view(view) })
+    })
+}
+
+/// One of each id; the same image may be in the stores of two engines.
+fn images() -> impl Iterator<Item = Place> {
+    let mut all = image::images(&stores());
+    let mut known = HashSet::new();
+    all.retain(|image| known.insert(image.id.clone()));
+    all.into_iter().filter_map(|image| {
+        let view = image.tree().and_then(|tree| tree.view()).ok()?;
+        Some(Place { what: What::Image(Box::new(image)), files: of_view(view) })
+    })
+}
+
+fn of_view(view: View) -> Files {
+    Box::new(move |path| match view.open(path) {
+        Ok(opened) => Ok(opened.map(|opened| opened.file)),
+        Err(error) => Err(io::Error::other(error)),
+    })
+}
+
 /// Nothing when the program is not there, or nobody answers.
 fn look(core: &Arc<Core>, place: Place, sources: &Sources) -> Option<Home> {
     let Place { what, mut files } = place;
@@ -124,9 +182,19 @@ fn look(core: &Arc<Core>, place: Place, sources: &Sources) -> Option<Home> {
     };
     thread::Builder::new().name("look".to_owned()).spawn(work).ok()?;
     let compared: Option<Compared> = answered.recv_timeout(PATIENCE).unwrap_or_default();
+    let is_still = match &what {
+        What::Container(container) => container.pid.is_none(),
+        What::Host(_) => false,
+        What::Image(_) => true,
+    };
     compared.map(|compared| Home {
+        is_still,
         word: what.word(sources),
         same: compared.same(),
         whole: compared.is_whole(),
     })
+}
+
+fn stores() -> Stores {
+    Stores::of_host()
 }
