@@ -273,6 +273,24 @@ impl Daemon {
         Ok(self.parsed::<Made>(&answer)?.id)
     }
 
+    /// Containers with this label that were made and never started: their ids, and when, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn never_started(&mut self, label: &str) -> Result<Vec<(String, u64)>, DockerError> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(rename = "Id")]
+            id: String,
+            #[serde(rename = "Created")]
+            made_secs: u64,
+        }
+        let filters = escaped(&json!({ "label": [label], "status": ["created"] }).to_string());
+        let answer = self.get(&format!("/containers/json?all=1&filters={filters}"), "listing containers")?;
+        let rows: Vec<Row> = self.parsed(&answer)?;
+        Ok(rows.into_iter().map(|row| (row.id, row.made_secs)).collect())
+    }
+
     /// Starts it.
     ///
     /// # Errors

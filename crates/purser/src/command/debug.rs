@@ -220,6 +220,8 @@ pub(crate) fn outpost() -> Exit {
 
 /// The command line of an outpost in its container.
 const OUTPOST: [&str; 2] = ["/purser", "debug-outpost"];
+/// How the names of these containers begin.
+const OUTPOST_NAME: &str = "purser-debug-";
 
 /// An exit code that no command in the target need have given, and why.
 fn refused(error: &anyhow::Error) -> Exit {

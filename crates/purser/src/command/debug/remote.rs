@@ -12,7 +12,7 @@ pub(super) use place::Where;
 use super::behalf::Behalf;
 use super::kits::{self, Chosen};
 use super::volumes::Volume;
-use super::{OUTPOST, Session, record, recorded_words, terminal, who};
+use super::{OUTPOST, OUTPOST_NAME, Session, record, recorded_words, terminal, who};
 use crate::command::{Usage, host_name, output, say};
 use crate::config::Config;
 use crate::control::ControlError;
@@ -24,7 +24,7 @@ use docker::{Container, Daemon, Host};
 use event::{Body, SessionAction};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the outpost and all behind it need, whatever the session is for: to enter namespaces and become their users,
 /// and what a usual container's root has, which the session's program is to have as well.
@@ -48,6 +48,10 @@ const RIGHTS: [&str; 17] = [
     "SYS_PTRACE",
 ];
 
+/// The label of containers with an outpost.
+const LABEL: &str = "purser.debug.session";
+/// After that nobody starts a container any more.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
 /// Those that older daemons do not know; a kit that needs one asks for it by name.
 const NEW_RIGHTS: [&str; 3] = ["BPF", "CHECKPOINT_RESTORE", "PERFMON"];
 
@@ -99,15 +103,16 @@ fn run(
     let beginning =
         Beginning { arguments: words::of(session, kits, behalf, window.is_some())?, environment, window };
     let wanted = docker::Wanted {
-        name: format!("purser-debug-{}", behalf.id),
+        name: format!("{OUTPOST_NAME}{}", behalf.id),
         image,
         command: OUTPOST.map(str::to_owned).into(),
-        labels: [("purser.debug.session", behalf.id.as_str()), ("purser.debug.for", behalf.user.as_str())]
+        labels: [(LABEL, behalf.id.as_str()), ("purser.debug.for", behalf.user.as_str())]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         capabilities: rights(session, kits, target)?,
         devices: session.privileged,
     };
+    sweep(&mut daemon)?;
     let container = daemon.create(&wanted)?;
     if let Err(error) = daemon.start(&container) {
         // One that never ran is not removed by itself. The error that is told is why it did not run.
@@ -116,6 +121,18 @@ fn run(
     }
     let attached = daemon.attach(&container)?;
     Ok(Exit::Command(talk::talk(attached, &session.target, &beginning)?))
+}
+
+/// Removes what a client that was killed at the wrong moment has left: a container that was never started does not end.
+fn sweep(daemon: &mut Daemon) -> anyhow::Result<()> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
+    for (container, made_secs) in daemon.never_started(LABEL)? {
+        // Clocks differ, and somebody else may be about to start theirs.
+        if made_secs.saturating_add(FORGOTTEN.as_secs()) < now.as_secs() {
+            daemon.remove(&container).unwrap_or_default();
+        }
+    }
+    Ok(())
 }
 
 /// What cannot be on another host.

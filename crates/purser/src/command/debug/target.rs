@@ -233,6 +233,8 @@ fn everything(recorded: Vec<Recorded>, others: Vec<Recorded>) -> Vec<Recorded> {
             all.push(other);
         }
     }
+    // What holds sessions of other hosts is nobody's target.
+    all.retain(|one| !one.name.starts_with(super::OUTPOST_NAME));
     all
 }
 

@@ -18,6 +18,9 @@ use crate::lab::{Lab, output, run, signal, wait_limited};
 use far::Far;
 
 const LIMIT: Duration = Duration::from_secs(40);
+/// How many clients are killed, and the longest time until then.
+const KILLS: u32 = 20;
+const LATEST: Duration = Duration::from_millis(1000);
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -54,7 +57,14 @@ fn codes_pipes_and_errors() -> Result<()> {
     for target in ["docker:web", id.trim(), &id[..12]] {
         ensure!(run(&mut debug(&[], target, &["echo", "in"])?)? == "in\n", "not by {target}");
     }
-    fails(debug(&[], "nope", &["true"])?, "no container is called \"nope\"; these run here:")?;
+    let nope = output(&mut debug(&[], "nope", &["true"])?)?;
+    ensure!(nope.status.code() == Some(125), "{nope:?}");
+    let text = said(&nope);
+    ensure!(
+        text.contains("no container is called \"nope\"; these run here:") && text.contains(" web (docker)"),
+        "{text}"
+    );
+    ensure!(!text.contains("purser-debug"), "{text}");
     let ended = output(&mut debug(&["--kit", "none"], "web", &["true"])?)?;
     ensure!(ended.status.code() == Some(2) && said(&ended).contains("no kit \"none\""), "{ended:?}");
     binary(&far, &unix)?;
@@ -250,12 +260,24 @@ fn whoever_is_killed_nothing_is_left() -> Result<()> {
         far.runs("4711")?;
         Ok(client)
     };
-    for _ in 0..3 {
-        let mut client = begin()?;
+    let mut client = begin()?;
+    client.kill()?;
+    client.wait()?;
+    far.is_clean(&["web"])?;
+    // At any point: from before it has asked anything to long after the program runs.
+    for kill in 0..KILLS {
+        let mut client = far.debug(&far.unix(), &[], "web", &["sleep", "4711"])?;
+        let mut client = client.stdin(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        std::thread::sleep(LATEST * kill / KILLS);
         client.kill()?;
         client.wait()?;
-        far.is_clean(&["web"])?;
     }
+    // Only one that was made and not started yet stays; it holds nothing, and later sessions remove it.
+    let unstarted = ["ps", "-aq", "--filter", "status=created", "--filter", "label=purser.debug.session"];
+    for id in run(&mut far.docker(&unstarted))?.lines() {
+        run(&mut far.docker(&["rm", id]))?;
+    }
+    far.is_clean(&["web"])?;
     // The container, by somebody there.
     let mut client = begin()?;
     let containers = run(&mut far.docker(&["ps", "-q", "--filter", "label=purser.debug.session"]))?;
