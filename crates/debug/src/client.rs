@@ -263,12 +263,23 @@ impl Screen {
         let (typed, is_over) = self.watch.pass(buffer.get(..length).unwrap_or_default());
         if !typed.is_empty() {
             debug_assert!(typed.len() <= PAYLOAD_LIMIT);
-            link.send(Kind::Input, &typed, &[])?;
+            link.send(Kind::Input, &typed, &[]).or_else(over)?;
         }
         if is_over {
-            link.send(Kind::Detach, b"", &[])?;
+            return match link.send(Kind::Detach, b"", &[]) {
+                Err(error) => over(error).map(|()| false),
+                Ok(()) => Ok(true),
+            };
         }
-        Ok(is_over)
+        Ok(false)
+    }
+}
+
+/// A session that has just ended still has something to say about that.
+fn over(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(error),
     }
 }
 

@@ -177,10 +177,13 @@ impl Link {
         let mut buffer = vec![0; PAYLOAD_LIMIT + 1];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_LIMIT))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut reset = false;
         let length = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, flags) {
                 Ok(received) => break received.bytes,
                 Err(Errno::INTR) => {}
+                // The other end was closed and had something unread. That is told once, before its last words.
+                Err(Errno::CONNRESET) if !reset => reset = true,
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(errno) => return Err(errno.into()),
             }
@@ -225,6 +228,17 @@ mod tests {
         assert!(one.send(Kind::Input, &vec![0; PAYLOAD_LIMIT + 1], &[]).is_err());
         rustix::net::send(&one, b"\0odd", rustix::net::SendFlags::empty()).unwrap();
         assert!(matches!(other.take(), Received::Closed));
+    }
+
+    #[test]
+    fn last_words_are_heard_though_ours_were_not() {
+        let (one, other) = Link::pair().unwrap();
+        one.send(Kind::Resize, b"abcd", &[]).unwrap();
+        other.send(Kind::Exited, &[7], &[]).unwrap();
+        drop(other);
+        let Received::Message(last) = one.take() else { panic!("its last words are lost") };
+        assert_eq!((last.kind, last.payload.as_slice()), (Kind::Exited, [7].as_slice()));
+        assert!(matches!(one.take(), Received::Closed));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub(super) fn kits(options: &Options, settings: &Settings) -> anyhow::Result<Vec
         }
         Err(error) if given.is_some() || output::is_watched() => {
             let why = told(&error);
-            let why = why.lines().next().unwrap_or_default().trim_end_matches([':', ';']);
+            // What else there is, is a list behind a colon.
+            let why = why.lines().next().unwrap_or_default();
+            let why = why.strip_suffix(':').and_then(|why| Some(why.rsplit_once(';')?.0)).unwrap_or(why);
             say(&format!("docker-debug: image {image}: {why}; the tools come from purser's kits"));
         }
         Err(_) => {}

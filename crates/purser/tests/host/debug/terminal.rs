@@ -191,6 +191,19 @@ fn a_killed_client_leaves_a_terminal() -> Result<()> {
     Ok(())
 }
 
+/// The end may come before the size of the terminal has been heard of.
+#[test]
+fn short_commands_have_their_exit_codes() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let (target, before) = (Container::idle("short", &[])?, marks());
+    for code in 0..30 {
+        let mut person = Person::at(debug(&target.name, &[], &["sh", "-c", &format!("exit {code}")])?)?;
+        let ended = person.ends()?;
+        ensure!(ended == Some(code), "{ended:?} is not {code}");
+    }
+    nothing_is_left(&before)
+}
+
 #[test]
 fn no_terminal_where_there_is_none() -> Result<()> {
     let _lab = Lab::enter()?;
