@@ -44,6 +44,7 @@ pub use keeper::keep;
 pub use keys::{DetachKeys, NoKeys};
 pub use outpost::{ALIVE, Beginning, SILENCE, outpost};
 pub use rights::{Capabilities, UnknownCapability};
+pub use root::HOME;
 pub use sessions::{DIRECTORY, Session, attach, collect, end, is_kept, list};
 pub use spec::{Bind, Failure, Held, Kit, Limits, Source, Spec, Way, Window};
 pub use target::{Facts, Target};

@@ -29,16 +29,15 @@ use sys::mounts::{NO_DEVICES, NO_SUID, READ_ONLY, set_mount_attributes, unshare_
 
 /// The most entries of a directory that are taken along.
 pub(crate) const ENTRIES_LIMIT: usize = 4096;
-/// The names in the session's `/dev`, and room for what is written below a session's home.
+/// The names in the session's `/dev`.
 const DEV_SIZE: &str = "1m";
-const HOME_SIZE: &str = "64m";
 
 /// Why a kit is not taken as a plain read-only mount.
 const SEAL_NEEDED: &str = " as a file system that cannot be made writable, which a target or session with SYS_ADMIN needs \
                            (is the overlay file system there? modprobe overlay)";
 
 /// A directory for the session's own files, gone with it.
-pub(crate) const HOME: &str = "/dev/.purser/.home";
+pub const HOME: &str = "/dev/.purser/.home";
 
 /// The kit that has the locales of all kits, and where, as a link beside it.
 const LOCALES: (&str, &str) = ("base", "base/usr/lib/locale");
@@ -59,6 +58,7 @@ pub(crate) struct Parts {
     kits: Vec<(String, OwnedFd)>,
     host_devices: Vec<(&'static str, OwnedFd)>,
     binds: Vec<Taken>,
+    home_bytes: u64,
     /// Those of the target that are still to be taken.
     own: Vec<Bind>,
 }
@@ -93,7 +93,8 @@ impl Parts {
         }
         let mut binds = binds::of_host(&spec.binds, spec.privileged)?;
         binds.extend(binds::of_client(&spec.held)?);
-        Ok(Parts { kits: taken, host_devices: crate::devices::of_host(), binds, own: spec.binds.clone() })
+        let host_devices = crate::devices::of_host();
+        Ok(Parts { kits: taken, host_devices, binds, home_bytes: spec.home_bytes, own: spec.binds.clone() })
     }
 }
 
@@ -265,7 +266,7 @@ fn kits(dev: BorrowedFd<'_>, parts: &Parts) -> Result<(), StepError> {
         symlinkat(LOCALES.1, &dir, c".l").map_err(step("linking the locales"))?;
     }
     mkdirat(&dir, c".home", Mode::from_raw_mode(0o700)).map_err(step("making a home"))?;
-    let home = memory(HOME_SIZE, "1777").map_err(step("making a home"))?;
+    let home = memory(&parts.home_bytes.to_string(), "1777").map_err(step("making a home"))?;
     put(home.as_fd(), dir.as_fd(), c".home").map_err(step("making a home"))
 }
 

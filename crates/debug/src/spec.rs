@@ -37,6 +37,8 @@ pub struct Spec {
     pub capabilities: Capabilities,
     /// Those of any other user's program: what was asked for, as a user has none by itself.
     pub granted: Capabilities,
+    /// Room for what is written below the session's home, in memory.
+    pub home_bytes: u64,
     /// Whether device nodes and set-user-ID programs work.
     pub privileged: bool,
     /// How the root is built.
@@ -68,6 +70,11 @@ pub struct Kit {
     pub path: Vec<String>,
     /// Variables for the session's programs; `@` in a value is the kit's prefix.
     pub environment: Vec<(String, String)>,
+}
+
+impl Spec {
+    /// Enough for what tools leave in a home.
+    pub const USUAL_HOME_BYTES: u64 = 64 << 20;
 }
 
 impl Kit {

@@ -6,26 +6,34 @@ use crate::target::field;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 
+/// A process, and the one of these that traces it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traced {
+    pub(crate) pid: Pid,
+    pub(crate) tracer: Pid,
+}
+
 /// The processes that these trace.
-pub(crate) fn by(tracers: &[Pid]) -> Vec<Pid> {
+pub(crate) fn by(tracers: &[Pid]) -> Vec<Traced> {
     if tracers.is_empty() {
         return Vec::new();
     }
-    let is_traced = |pid: &Pid| {
-        let tracer = status(*pid).and_then(|text| field(&text, "TracerPid")?.parse().ok());
-        tracer.and_then(Pid::from_raw).is_some_and(|tracer| tracers.contains(&tracer))
+    let traced = |pid: Pid| {
+        let tracer = status(pid).and_then(|text| field(&text, "TracerPid")?.parse().ok());
+        let tracer = tracer.and_then(Pid::from_raw).filter(|tracer| tracers.contains(tracer))?;
+        Some(Traced { pid, tracer })
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter(is_traced).collect()
+    pids.filter_map(traced).collect()
 }
 
 /// Lets those run again whose tracer has just been killed. All of them and without a look: the stop that
 /// the tracer left may still be on its way, and this takes it back, too.
-pub(crate) fn let_go(traced: &[Pid]) {
-    for pid in traced {
+pub(crate) fn let_go(traced: &[Traced]) {
+    for one in traced {
         // It may have ended.
-        kill_process(*pid, Signal::CONT).unwrap_or_default();
+        kill_process(one.pid, Signal::CONT).unwrap_or_default();
     }
 }
 

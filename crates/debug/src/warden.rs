@@ -13,7 +13,8 @@ use crate::link::{Kind, Link, Received};
 use crate::program::{self, Streams};
 use crate::root::{self, Parts, StepError, step};
 use crate::spec::{Failure, Spec};
-use crate::{rights, terminal, traced, users};
+use crate::traced::{self, Traced};
+use crate::{rights, terminal, users};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Gid, Pid, Signal, Uid, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper, wait,
@@ -30,9 +31,12 @@ use sys::process::{Forked, exit_now, fork};
 
 /// Rounds of killing whoever is left.
 const ROUNDS: usize = 64;
-/// Time after each for the killed to end; all rounds together are shorter than the keeper's patience. On a busy host it
-/// takes a while until somebody who was killed gets the CPU to end.
+/// Time after each for the killed to end; all rounds, and the time for debuggers, are shorter than the keeper's patience.
+/// On a busy host it takes a while until somebody who was killed gets the CPU to end.
 const ROUND: Duration = Duration::from_millis(40);
+/// Time for debuggers to take their breakpoints back, and between two looks at them.
+const GRACE: Duration = Duration::from_secs(1);
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// The longest message from a program that could not be started.
 const STATUS_LIMIT: u64 = 16 << 10;
 
@@ -304,14 +308,45 @@ impl Warden {
         }
     }
 
+    /// Everybody in the session but this process.
+    fn others(&mut self) -> Vec<Pid> {
+        self.reap();
+        let own = getpid();
+        self.members.look().unwrap_or_default().into_iter().filter(|pid| *pid != own).collect()
+    }
+
+    /// Has those who trace somebody let go by themselves. A breakpoint is an instruction in the program, and one that is
+    /// left behind kills whoever comes by it.
+    fn ask_tracers(&mut self) {
+        let begun = Instant::now();
+        let mut asked: Vec<Pid> = Vec::new();
+        // Once: there are not many looks.
+        let others = self.others();
+        while begun.elapsed() < GRACE {
+            let traced = traced::by(&others);
+            if traced.is_empty() {
+                break;
+            }
+            for Traced { tracer, .. } in traced {
+                if !asked.contains(&tracer) {
+                    asked.push(tracer);
+                    kill_process(tracer, Signal::TERM).unwrap_or_default();
+                    // One that is stopped hears nothing.
+                    kill_process(tracer, Signal::CONT).unwrap_or_default();
+                }
+            }
+            let mut ended = [PollFd::new(&self.ends, PollFlags::IN)];
+            poll(&mut ended, Some(&LOOK)).unwrap_or_default();
+            self.reap();
+        }
+    }
+
     /// Ends and reaps everybody who is left.
     fn clear(&mut self) {
-        let own = getpid();
-        let mut traced: Vec<Pid> = Vec::new();
+        self.ask_tracers();
+        let mut traced: Vec<Traced> = Vec::new();
         for _ in 0..ROUNDS {
-            self.reap();
-            let Some(members) = self.members.look() else { break };
-            let others: Vec<Pid> = members.into_iter().filter(|pid| *pid != own).collect();
+            let others = self.others();
             if others.is_empty() {
                 break;
             }
