@@ -20,7 +20,8 @@ pub(crate) const BUILD: &[&str] =
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
 /// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
-/// CRI, an SSH server to go through, bpftool to look at what is in the kernel, musl for programs to debug, and Go, Maven, Java and pip for the
+/// CRI, an SSH server to go through, bpftool to look at what is in the kernel, gdb and debuginfod for what is remote,
+/// musl for programs to debug, and Go, Maven, Java and pip for the
 /// receivers of sinks.
 pub(crate) const TESTS: &[&str] = &[
     "bpftool",
@@ -28,6 +29,8 @@ pub(crate) const TESTS: &[&str] = &[
     "crun",
     "curl",
     "debootstrap",
+    "debuginfod",
+    "gdb",
     "golang-go",
     "libbpf-tools",
     "lxc",

@@ -4,11 +4,13 @@
 mod behalf;
 mod cored;
 mod cores;
+mod debug_files;
 mod kits;
 mod record;
 mod remote;
 mod sessions;
 mod target;
+mod tracing;
 mod transcript;
 mod volumes;
 mod who;
@@ -114,6 +116,13 @@ struct Session {
     /// and the ports are open until Ctrl-C.
     #[arg(short = 'L', long = "forward", value_name = "[[ADDRESS:]PORT:]PORT")]
     forward: Vec<Forward>,
+    /// A directory of this host with debug files for gdb, by build-id or under any name; may be repeated.
+    #[arg(long, value_name = "DIR")]
+    debug_files: Vec<PathBuf>,
+    /// A server of debug files that gdb asks, from within the target's network; may be repeated [default:
+    /// `debug.debuginfod` of the configuration, which is none].
+    #[arg(long, value_name = "URL")]
+    debuginfod: Vec<String>,
     /// The keys that leave the session running.
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
@@ -162,6 +171,7 @@ Examples:
   purser debug web                                a shell in container web
   purser debug web --kit gdb -- gdb -p 1          a debugger on its first process
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
+  purser debug web --kit gdb --debug-files ./symbols -- gdb -p 1    debug files of a stripped program
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
   purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
   purser debug --core core.4711                   a backtrace, with the files of the container that has the program
@@ -269,7 +279,7 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     };
     let kits = kits::chosen(&shelf, &session.kit, &job)?;
     let mut spec = specification(&session, &found, &kits)?;
-    spec.binds = volumes::binds(&session.volume)?;
+    let debug_files = mounts(&session, &mut spec)?;
     if session.behalf.is_some() {
         spec.capabilities = behalf::givable(spec.capabilities)?;
         spec.granted = behalf::givable(spec.granted)?;
@@ -279,6 +289,7 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         core.mount(&mut spec)
             .inspect_err(|error| tell_end(&note, 125, &error.to_string(), Duration::ZERO))?;
     }
+    host_files(&session, &config, &kits, &debug_files, &mut spec)?;
     debug::forward(target, &session.forward).inspect_err(|error| {
         tell_end(&note, error.code(), &error.to_string(), Duration::ZERO);
     })?;
@@ -305,6 +316,26 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// What the policy is asked about: volumes, and directories with debug files, which are given back.
+fn mounts(session: &Session, spec: &mut Spec) -> anyhow::Result<Vec<Bind>> {
+    let debug_files = debug_files::asked(&session.debug_files, &session.debuginfod)?;
+    spec.binds = volumes::binds(&session.volume)?;
+    spec.binds.extend(debug_files.iter().cloned());
+    Ok(debug_files)
+}
+
+/// What of the host the configuration and the tools want in the session.
+fn host_files(
+    session: &Session,
+    config: &Config,
+    kits: &[kits::Chosen],
+    debug_files: &[Bind],
+    spec: &mut Spec,
+) -> anyhow::Result<()> {
+    debug_files::complete(spec, debug_files, &session.debuginfod, &config.debug, kits);
+    Ok(tracing::complete(spec)?)
 }
 
 /// What the record says of a session beside its command.
@@ -495,6 +526,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
         environment,
         capabilities,
         granted,
+        home_bytes: Spec::USUAL_HOME_BYTES,
         privileged: session.privileged,
         way: match session.root {
             RootWay::Auto => Way::Fitting,
@@ -540,7 +572,8 @@ fn capabilities(
         // Nothing that runs is looked at; only files are, whose ever they are.
         granted = added.and("DAC_OVERRIDE".parse()?);
     }
-    if session.core.is_some() || session.volume.iter().any(Volume::is_of_host) {
+    let shows_files = session.volume.iter().any(Volume::is_of_host) || !session.debug_files.is_empty();
+    if session.core.is_some() || shows_files {
         granted = granted.and(Capabilities::shield());
     }
     // Who debugs another user's process reads that user's files, the program and its libraries, and stops its threads

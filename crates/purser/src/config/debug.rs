@@ -7,6 +7,7 @@ use super::quantity::Age;
 use kit::{Digest, Name};
 use registry::{Host, Reference};
 use serde::{Deserialize, Serialize};
+use ship::Url;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -44,8 +45,17 @@ pub struct Debug {
     pub insecure: Vec<String>,
     /// Longest wait for a registry.
     pub timeout_secs: u32,
+    /// Directories of the host with debug files, for sessions with a debugger.
+    pub debug_files: Vec<PathBuf>,
+    /// Servers of debug files that a session's debugger asks.
+    pub debuginfod: Vec<String>,
     /// Who may begin which sessions; root may begin all when empty.
     pub allow: Vec<Allow>,
+}
+
+impl Debug {
+    /// Where a host has the debug files of its packages, if it has any.
+    pub const USUAL_DEBUG_FILES: &str = "/usr/lib/debug";
 }
 
 impl Default for Debug {
@@ -62,6 +72,8 @@ impl Default for Debug {
             ca: None,
             insecure: Vec::new(),
             timeout_secs: 30,
+            debug_files: vec![PathBuf::from(Debug::USUAL_DEBUG_FILES)],
+            debuginfod: Vec::new(),
             allow: Vec::new(),
         }
     }
@@ -114,9 +126,24 @@ pub struct Allow {
     pub max_time: Option<Age>,
 }
 
+/// Whether this is the address of a server of debug files; else why not.
+pub fn check_server(address: &str) -> Result<(), String> {
+    // Printable without spaces: all of them stand in one variable, with spaces between.
+    let url = Url::parse(address)?;
+    if url.has_query() { Err("leave out the query, which is behind ?".into()) } else { Ok(()) }
+}
+
 pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
     check::absolute("debug.kits", &debug.kits)?;
     registries(debug)?;
+    check::list("debug.debug_files", debug.debug_files.len())?;
+    for (index, path) in debug.debug_files.iter().enumerate() {
+        check::absolute(&format!("debug.debug_files[{index}]"), path)?;
+    }
+    check::list("debug.debuginfod", debug.debuginfod.len())?;
+    for (index, server) in debug.debuginfod.iter().enumerate() {
+        check_server(server).or_else(|why| check::fault(format!("debug.debuginfod[{index}]"), why))?;
+    }
     if debug.allow.len() > ALLOW_LIMIT {
         let message = format!("{} entries; at most {ALLOW_LIMIT}", debug.allow.len());
         return check::fault(format!("debug.allow[{ALLOW_LIMIT}]"), message);

@@ -109,6 +109,8 @@ pub const KEYS: &[Key] = &[
         "Registries beside those of this host that may be spoken to without TLS, HOST:PORT.",
     ),
     key("debug.timeout_secs", "Longest wait for a registry, in seconds: 1 to 600."),
+    key("debug.debug_files", "Directories of the host with debug files, for sessions with gdb."),
+    key("debug.debuginfod", "Servers of debug files that gdb asks from within the target's network."),
     key("debug.allow.name", "Names the entry; unique."),
     key(
         "debug.allow.users",

@@ -33,6 +33,8 @@ retain_age = "7d"
 retain_bytes = "none"
 [debug]
 transcript = false
+debug_files = ["/srv/symbols"]
+debuginfod = ["https://debuginfod.example"]
 registry = "r.example:5000/kits"
 mirrors = ["[::1]:5000", "Mirror.example/a/b"]
 pull = "missing"
@@ -196,6 +198,8 @@ fn who_may_debug_is_checked_where_it_stands() {
         ("[debug]\ntrust = [\"key\"]", "debug.trust[0]: \"key\" is not an absolute path"),
         ("[debug]\ninsecure = [\"http://r\"]", "HOST:PORT"),
         ("[debug]\ntimeout_secs = 0", "0 is not from 1 to 600"),
+        ("[debug]\ndebug_files = [\"x\"]", "debug.debug_files[0]: \"x\" is not an absolute path"),
+        ("[debug]\ndebuginfod = [\"file:///x\"]", "debug.debuginfod[0]: a URL begins with https://"),
         ("[[debug.allow]]\nname = \"\"", "2:1: debug.allow[0].name: a name has 1 to 64 bytes"),
         ("[[debug.allow]]\nname = \"a\"\nusers = [\"%\"]", "3:10: debug.allow[0].users[0]: this is no name"),
         ("[[debug.allow]]\nname = \"a\"\nkits = [\"a b\"]", "3:9: debug.allow[0].kits[0]: this is no name"),

@@ -42,7 +42,7 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// Whether it has a program of this name.
-    fn has(&self, program: &OsStr) -> bool {
+    pub(super) fn has(&self, program: &OsStr) -> bool {
         self.kit.path.iter().any(|dir| self.kit.root.join(dir).join(program).symlink_metadata().is_ok())
     }
 

@@ -140,6 +140,8 @@ fn unfit(session: &Session) -> Result<(), Usage> {
     let what = [
         ("-L", !session.forward.is_empty()),
         ("-v of this host", session.volume.iter().any(Volume::is_of_host)),
+        ("--debug-files", !session.debug_files.is_empty()),
+        ("--debuginfod", !session.debuginfod.is_empty()),
         ("--core", session.core.is_some()),
         ("--behalf", session.behalf.is_some()),
     ];

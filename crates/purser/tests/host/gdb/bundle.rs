@@ -133,6 +133,8 @@ fn specification(mapping: Mapping) -> Value {
         Mapping::ManyWithoutRights => (65_536, 65_532, true),
         Mapping::One => (1, 0, true),
     };
+    // As hardened hosts have it: nobody sees another user's processes.
+    let proc: &[&str] = if mapping == Mapping::ManyWithoutRights { &["hidepid=2"] } else { &[] };
     let usual = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     let rights: &[&str] = if mapping == Mapping::Many { &usual } else { &[] };
     let ids = json!([{"containerID": 0, "hostID": FIRST, "size": size}]);
@@ -144,7 +146,7 @@ fn specification(mapping: Mapping) -> Value {
             "capabilities": {"bounding": rights, "effective": rights, "permitted": rights},
         },
         "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": proc},
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
             {"destination": "/sys", "type": "none", "source": "/sys",
              "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]},

@@ -4,8 +4,12 @@
 
 mod bundle; // targets in user namespaces
 mod cores; // cores in place of processes
+mod debug_files; // stripped programs, and where the rest of them is
 mod hostile; // targets that want the debugger to do something
+mod remote; // gdbserver in a session, for a gdb outside
 mod targets; // the programs, as images, and the kits
+mod tools; // the kits net and trace in a hardened target
+mod traps; // filters, stops, other debuggers, and ends in the middle
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::agent::purser;
 use crate::debug::{Container, marks, nothing_is_left, processes_like, status, wait_until};
-use crate::lab::{Lab, run};
+use crate::lab::{Lab, run, temporary};
 use bundle::{Bundle, Mapping};
 use targets::{Root, kits};
 
@@ -51,14 +55,24 @@ const THROW: &str = "\
 
 /// `gdb -p 1` in the target: what each command printed.
 fn gdb(target: &str, kits: &Path, commands: &[&str]) -> Result<Vec<String>> {
-    let mut words = vec!["gdb", "-p", "1", "-batch", "-ex", "set print address off", "-ex", "set width 0"];
+    gdb_with(session(target, kits, &["--kit", "gdb"])?, commands)
+}
+
+/// The same in a session with more options.
+fn gdb_with(mut session: Command, commands: &[&str]) -> Result<Vec<String>> {
+    answers(session.args(["--", "gdb", "-p", "1", "-batch"]), commands)
+}
+
+/// What gdb prints for each command, which are put behind its others.
+fn answers(gdb: &mut Command, commands: &[&str]) -> Result<Vec<String>> {
+    let mut words = vec!["-ex", "set print address off", "-ex", "set width 0"];
     let mark = format!("echo {MARK}\\n");
     for command in commands {
         words.extend(["-ex", &mark, "-ex", command]);
     }
     // What gdb says in the end is no answer.
     words.extend(["-ex", &mark]);
-    let printed = in_session(target, kits, &words)?;
+    let printed = run(gdb.args(words))?;
     let mut parts: Vec<String> =
         printed.split(&format!("{MARK}\n")).skip(1).map(|part| part.trim_end().to_owned()).collect();
     parts.pop();
@@ -68,10 +82,17 @@ fn gdb(target: &str, kits: &Path, commands: &[&str]) -> Result<Vec<String>> {
 
 /// What a command prints in a session with the kit.
 fn in_session(target: &str, kits: &Path, words: &[&str]) -> Result<String> {
-    let debug = purser();
+    run(session(target, kits, &["--kit", "gdb"])?.arg("--").args(words))
+}
+
+/// `purser debug`, not for ever, and without what the host happens to have of debug files.
+fn session(target: &str, kits: &Path, options: &[&str]) -> Result<Command> {
+    let config = temporary().join("gdb.toml");
+    fs::write(&config, "[debug]\ndebug_files = []\n")?;
     let mut command = Command::new("timeout");
-    command.args(LIMIT).arg(debug.get_program()).args(["debug", target, "--kit", "gdb", "--kits"]);
-    run(command.arg(kits).arg("--").args(words))
+    command.args(LIMIT).arg(purser().get_program()).args(["debug", target, "--kits"]).arg(kits);
+    command.arg("--config").arg(config).args(options);
+    Ok(command)
 }
 
 /// Object files that the process runs code of, but for its program.

@@ -20,17 +20,28 @@ const FLAGS: [&str; 4] = ["-g", "-O0", "-Wall", "-Wextra"];
 const GLIBC: [&str; 4] = ["libc.so.6", "libm.so.6", "libstdc++.so.6", "libgcc_s.so.1"];
 const LOADER: &str = "ld-linux-x86-64.so.2";
 
-/// The kits `base` and `gdb`, made anew when a recipe or the builder has changed.
+/// The kits `base` and `gdb`.
 pub(super) fn kits() -> Result<Option<PathBuf>> {
+    built(&["base", "gdb"])
+}
+
+/// The kits `base`, `net` and `trace`.
+pub(super) fn tool_kits() -> Result<Option<PathBuf>> {
+    built(&["base", "net", "trace"])
+}
+
+/// Kits by name, made anew when a recipe or the builder has changed.
+fn built(names: &[&str]) -> Result<Option<PathBuf>> {
     let home = source_dir().join("..");
     let mut hasher = DefaultHasher::new();
-    for path in ["kits/base.toml", "kits/gdb.toml", "crates/kit/src"] {
-        hash(&home.join(path), &mut hasher)?;
+    for name in names {
+        hash(&home.join(format!("kits/{name}.toml")), &mut hasher)?;
     }
+    hash(&home.join("crates/kit/src"), &mut hasher)?;
     let name = format!("kits-{:016x}", hasher.finish());
     cached(&name, |part| {
         let mut build = purser();
-        build.args(["kit", "build", "base", "gdb", "--accept-expired", "--kits"]).arg(part);
+        build.args(["kit", "build"]).args(names).args(["--accept-expired", "--kits"]).arg(part);
         made(&mut build, "fetching the lists of")
     })
 }
@@ -151,6 +162,14 @@ impl Root {
         root.c("gcc", "bin/target", &["-pthread", "target.c"])?;
         root.c("g++", "lib/layer.so", &["-shared", "-fPIC", "layer.cc"])?;
         root.host_libraries(&GLIBC)?;
+        Ok(root)
+    }
+
+    /// One thread, in C.
+    pub(super) fn alone() -> Result<Root> {
+        let root = Root::new()?;
+        root.c("gcc", "bin/target", &["alone.c"])?;
+        root.host_libraries(&["libc.so.6"])?;
         Ok(root)
     }
 
