@@ -4,6 +4,7 @@
 //! the session's id, or has it between its first two colons.
 
 use crate::spec::Limits;
+use crate::target::field;
 use crate::traced;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -16,6 +17,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use sys::mounts::{READ_ONLY, set_mount_attributes};
 
+/// What keepers call themselves.
+const KEEPER: &str = "purser-debug";
 /// The cgroup that holds all sessions'.
 const PARENT: &str = "purser-debug";
 /// The v1 controllers that count or hold processes.
@@ -24,6 +27,8 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "freezer"];
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a warden to end its session by itself.
 const WARDENS_TIME: Duration = Duration::from_millis(1500);
+/// Time in which a session may have a cgroup and nobody in it yet.
+const STARTS_TIME: Duration = Duration::from_secs(20);
 const NAP: Duration = Duration::from_millis(2);
 /// How deep cgroups made inside a session are followed.
 const DEPTH_LIMIT: usize = 8;
@@ -280,6 +285,36 @@ pub(crate) fn all_ids() -> Vec<String> {
 /// The session that a cgroup of this name belongs to.
 fn id_in(name: &str) -> &str {
     name.split(':').nth(1).unwrap_or(name)
+}
+
+/// Whether a session whose socket is not to be seen has a keeper all the same: one that has another `/run`, such as
+/// in a container, and the same cgroups. Its maker is a child of that keeper; whoever is in another pid namespace, or
+/// has only just come, is nobody's to judge.
+pub(crate) fn is_of_others(id: &str) -> bool {
+    let Ok(trees) = trees() else { return true };
+    let of = |tree: Tree| inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT).collect::<Vec<_>>();
+    let is_its = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| id_in(name) == id)
+    };
+    trees.into_iter().flat_map(of).filter(is_its).any(|path| is_young(&path) || has_keeper(&path))
+}
+
+fn is_young(group: &Path) -> bool {
+    let made = fs::metadata(group).and_then(|metadata| metadata.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < STARTS_TIME))
+}
+
+fn has_keeper(group: &Path) -> bool {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let own = fs::read_link("/proc/self/ns/pid").ok();
+    let parent_is_keeper = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let Some(parent) = field(&status, "PPid") else { return false };
+        let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+        // A target can call its own processes as it likes.
+        name.trim_end() == KEEPER && fs::read_link(format!("/proc/{parent}/ns/pid")).ok() == own
+    };
+    text.lines().any(|pid| pid == "0" || parent_is_keeper(pid))
 }
 
 /// Ends and removes what a session without a keeper left.

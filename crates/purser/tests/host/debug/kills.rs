@@ -221,3 +221,36 @@ fn a_signal_is_the_programs() -> Result<()> {
     ensure!(output.status.code() == Some(33), "{}", output.status);
     Ok(())
 }
+
+/// Whoever has another `/run`, and perhaps other processes, sees the cgroups of sessions and not their sockets.
+#[test]
+fn sessions_of_others_are_left_alone() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("others", &[])?;
+    let script = "echo in; read line; exit 44";
+    let mut session = debug(&target.name, &[], &["sh", "-c", script])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    std::io::Read::read_exact(session.stdout.as_mut().context("no pipe")?, &mut [0; 3])?;
+    // Older than a session may be that has only just begun.
+    let id = crate::lab::run(std::process::Command::new("docker").args([
+        "inspect",
+        "-f",
+        "{{.Id}}",
+        &target.name,
+    ]))?;
+    let groups: Vec<String> = marks().into_iter().filter(|mark| mark.ends_with(id.trim())).collect();
+    ensure!(!groups.is_empty(), "the session has no cgroup");
+    crate::lab::run(std::process::Command::new("touch").args(["-d", "1 hour ago"]).args(&groups))?;
+    for more in [&["-m"][..], &["-m", "-p", "-f", "--mount-proc"]] {
+        let script = "mount -t tmpfs run /run && exec \"$@\"";
+        let mut other = std::process::Command::new("unshare");
+        other.args(more).args(["sh", "-c", script, "sh"]).arg(env!("CARGO_BIN_EXE_purser"));
+        crate::lab::run(other.args(["debug", "sessions"]))?;
+    }
+    drop(session.stdin.take());
+    let status = session.wait()?;
+    ensure!(status.code() == Some(44), "{status}");
+    Ok(())
+}

@@ -20,6 +20,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,17 @@ const APPLETS: [&str; 21] = [
     "pwd",
 ];
 
-/// A directory with one kit: busybox, and a program that attaches to others.
+/// A directory with one kit: busybox, and a program that attaches to others. Made once: sessions run from it.
 pub(crate) fn kits() -> Result<PathBuf> {
+    static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*made {
+        Some(kits) => Ok(kits.clone()),
+        None => Ok(made.insert(make_kits()?).clone()),
+    }
+}
+
+fn make_kits() -> Result<PathBuf> {
     let kits = temporary().join("kits");
     let bin = kits.join("base/root/bin");
     fs::create_dir_all(&bin)?;
