@@ -194,7 +194,7 @@ fn lay_over(root: BorrowedFd<'_>, at: &Path, stat: &Stat) -> io::Result<OwnedFd>
     for (name, kind) in found {
         entries.extend(Entry::of(old.as_fd(), &name, kind)?.map(|entry| (name, entry)));
     }
-    let fresh = memory(SIZE, &format!("{:o}", stat.st_mode & 0o7777))?;
+    let fresh = memory(SIZE, &format!("{:o}", stat.st_mode & 0o7777), false)?;
     let (user, group) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
     // An owner who is nobody in the target's user namespace cannot be set; then it is the session's.
     chownat(&fresh, c"", Some(user), Some(group), AtFlags::EMPTY_PATH).unwrap_or_default();

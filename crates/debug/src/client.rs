@@ -73,7 +73,7 @@ pub fn start(
     keys: &DetachKeys,
 ) -> Result<Outcome, DebugError> {
     let (link, mut keeper) = start_keeper(arguments, &spec.directory)?;
-    let text = specification(spec)?;
+    let text = handed_over(spec)?;
     // With a terminal the keeper has this one to put it back, and the program gets one of the target's.
     let relays = match spec.terminal {
         Some(_) => None,
@@ -82,7 +82,8 @@ pub fn start(
     let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let streams = relays.as_ref().map_or(own, |relays| relays.streams.each_ref().map(AsFd::as_fd));
     let [input, output, errors] = streams;
-    let descriptors = [text.as_fd(), target.fd.as_fd(), input, output, errors];
+    let mut descriptors = vec![text.as_fd(), target.fd.as_fd(), input, output, errors];
+    descriptors.extend(target.hold.iter().map(|hold| hold.link.as_fd()));
     link.send(Kind::Start, b"", &descriptors).map_err(host("handing the session over to its keeper"))?;
     let keys = spec.terminal.is_some().then_some(keys);
     // The program runs already while this is done.
@@ -111,7 +112,8 @@ fn start_keeper(arguments: &[&str], directory: &Path) -> Result<(Link, Child), D
     Ok((link, keeper))
 }
 
-fn specification(spec: &Spec) -> Result<File, DebugError> {
+/// Something for another process of this program, as a file in memory.
+pub(crate) fn handed_over(spec: &impl serde::Serialize) -> Result<File, DebugError> {
     let text = serde_json::to_vec(spec).map_err(|error| DebugError::Host {
         doing: "writing the session down".into(),
         source: error.into(),

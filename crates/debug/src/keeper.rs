@@ -13,7 +13,7 @@ use crate::terminal::{self, Saved};
 use crate::witness::Witness;
 use guests::Door;
 
-pub(crate) use begin::SPEC_LIMIT;
+pub(crate) use begin::{SPEC_LIMIT, own_world};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
@@ -57,6 +57,8 @@ struct Keeper {
     group: Group,
     /// Locks that keep the kits where they are.
     _kits: Vec<OwnedFd>,
+    /// A target that only stands in does so as long as this is open.
+    _hold: Option<OwnedFd>,
     door: Door,
     target: OwnedFd,
     /// The warden's number until it has been waited for.

@@ -218,20 +218,26 @@ pub(crate) fn put(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io
     Ok(move_mount(mount, c"", dir, name, flags)?)
 }
 
-pub(crate) fn memory(size: &str, mode: &str) -> io::Result<OwnedFd> {
+/// An empty file system in memory; programs and device nodes in it work when `is_plain`.
+pub(crate) fn memory(size: &str, mode: &str, is_plain: bool) -> io::Result<OwnedFd> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&context, "size", size)?;
     fsconfig_set_string(&context, "mode", mode)?;
     fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = match is_plain {
+        true => MountAttrFlags::empty(),
+        false => {
+            MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        }
+    };
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Lays a new directory over `dev`.
 fn new_dev(dev: BorrowedFd<'_>, parts: &Parts, devices: &Devices) -> Result<(), StepError> {
-    let fresh = memory(DEV_SIZE, "755").map_err(step("making a file system in memory"))?;
+    let fresh = memory(DEV_SIZE, "755", false).map_err(step("making a file system in memory"))?;
     put(fresh.as_fd(), dev, c"").map_err(step("laying a new /dev over the old one"))?;
     let fresh = fresh.as_fd();
     devices.put_into(fresh, &parts.host_devices).map_err(step("taking the target's devices along"))?;
@@ -266,7 +272,7 @@ fn kits(dev: BorrowedFd<'_>, parts: &Parts) -> Result<(), StepError> {
         symlinkat(LOCALES.1, &dir, c".l").map_err(step("linking the locales"))?;
     }
     mkdirat(&dir, c".home", Mode::from_raw_mode(0o700)).map_err(step("making a home"))?;
-    let home = memory(&parts.home_bytes.to_string(), "1777").map_err(step("making a home"))?;
+    let home = memory(&parts.home_bytes.to_string(), "1777", false).map_err(step("making a home"))?;
     put(home.as_fd(), dir.as_fd(), c".home").map_err(step("making a home"))
 }
 
@@ -314,7 +320,7 @@ fn new_root(
     devices: &Devices,
     rootless: &[Taken],
 ) -> Result<(), StepError> {
-    let fresh = memory(DEV_SIZE, "755").map_err(step("making a file system in memory"))?;
+    let fresh = memory(DEV_SIZE, "755", false).map_err(step("making a file system in memory"))?;
     put(fresh.as_fd(), old, c"").map_err(step("laying a new root over the old one"))?;
     for (name, entry) in entries {
         let doing = || format!("taking /{} along", name.to_string_lossy());

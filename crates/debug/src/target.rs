@@ -4,6 +4,7 @@
 
 use crate::DebugError;
 use crate::rights::Capabilities;
+use crate::stand::Hold;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -39,10 +40,12 @@ const NAMESPACES: [(&str, ThreadNameSpaceType); 8] = [
 pub struct Target {
     pub(crate) fd: OwnedFd,
     pub(crate) facts: Facts,
+    /// Of one that stands in for what does not run.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// What /proc tells of the target.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// Its number on the host.
     pub(crate) pid: i32,
@@ -75,7 +78,7 @@ impl Target {
         let number = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(gone)?;
         let fd = pidfd_open(number, PidfdFlags::empty()).map_err(|_| gone())?;
         let facts = facts(pid)?;
-        let target = Target { fd, facts };
+        let target = Target { fd, facts, hold: None };
         if target.facts.state == 'Z' {
             return Err(DebugError::Zombie { pid });
         }
@@ -86,6 +89,11 @@ impl Target {
     /// Whether the process has ended.
     pub fn is_over(&self) -> bool {
         is_over(self.fd.as_fd())
+    }
+
+    /// Lets go of a target that only stood in, when no session has it, and waits until nothing is left.
+    pub fn finish(self) {
+        self.hold.into_iter().for_each(Hold::finish);
     }
 
     /// What was read of it.

@@ -3,7 +3,7 @@
 //! same keys), and what a runtime was told (runtime-spec 1.1).
 
 use crate::tree::{LAYERS_LIMIT, Volume};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The most words of a list that are taken.
 const WORDS_LIMIT: usize = 4096;
@@ -11,7 +11,7 @@ const WORDS_LIMIT: usize = 4096;
 const WORD_LIMIT: usize = 128 << 10;
 
 /// With what a container is to be started.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Config {
     /// Variables, as `NAME=VALUE`.
     pub environment: Vec<String>,

@@ -105,6 +105,13 @@ struct Container {
     config: Option<Run>,
     #[serde(default)]
     mount_points: Option<BTreeMap<String, MountPoint>>,
+    /// Files that the engine writes for the container.
+    #[serde(default)]
+    hosts_path: String,
+    #[serde(default)]
+    hostname_path: String,
+    #[serde(default)]
+    resolv_conf_path: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -127,7 +134,14 @@ pub(crate) fn stopped(stores: &Stores, root: &Path, id: &str) -> Result<Option<T
     let name = container.name.trim_start_matches('/').to_owned();
     let image = container.config.as_ref().map_or(String::new(), |run| run.image().to_owned());
     let volumes = container.mount_points.unwrap_or_default().into_values();
-    let volumes = volumes.filter_map(|mount| volume(mount.source, mount.destination)).collect();
+    let volumes = volumes.map(|mount| (mount.source, mount.destination));
+    let files = [
+        (container.hosts_path, "/etc/hosts"),
+        (container.hostname_path, "/etc/hostname"),
+        (container.resolv_conf_path, "/etc/resolv.conf"),
+    ];
+    let files = files.map(|(source, destination)| (source, destination.to_owned()));
+    let volumes = volumes.chain(files).filter_map(|(source, at)| volume(source, at)).collect();
     let of_image = digits(&container.image).map(|id| document(&place, &container.driver, id));
     // A container whose image is gone has files all the same.
     let of_image = of_image.and_then(|parts| Some(parts.ok()?.1)).unwrap_or_default();

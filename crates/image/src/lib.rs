@@ -8,8 +8,10 @@
 //!
 //! All of it comes from files: Docker's, those of containers-storage (Podman, Buildah, CRI-O), and containerd's.
 //! No engine is asked, so none need run. What is in the files may be anybody's doing: it is bounded, no symbolic
-//! link of it is followed, and no path in it leads out of its store. This room never prints, mounts or writes.
+//! link of it is followed, and no path in it leads out of its store. This room never prints or mounts, and writes only
+//! what [`Archive::unpack`] is told to.
 
+mod archive;
 mod bolt;
 mod config;
 mod containerd;
@@ -23,9 +25,10 @@ mod stores;
 mod tree;
 mod view;
 
+pub use archive::Archive;
 pub use config::Config;
 pub use error::ImageError;
 pub use find::{find, images, stopped};
-pub use stores::{Engine, Stores};
+pub use stores::{Engine, Stores, architecture};
 pub use tree::{Image, Tree, Volume};
 pub use view::{Opened, View};

@@ -2,6 +2,7 @@
 //! Where container engines keep their files on this host: the usual directories, those their configuration names,
 //! those the command lines of running daemons name, and those of users' engines in their homes.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -28,7 +29,7 @@ const IN_HOMES: [(Engine, &str); 3] = [
 ];
 
 /// Whose files they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Engine {
     /// Docker's own.
     Docker,
@@ -101,6 +102,16 @@ impl Stores {
         self.of_users.iter().any(|one| one == store)
     }
 
+    /// Without those of users.
+    #[must_use]
+    pub fn without_users(mut self) -> Stores {
+        let of_users = std::mem::take(&mut self.of_users);
+        for list in [&mut self.docker, &mut self.storage, &mut self.containerd] {
+            list.retain(|path| !of_users.contains(path));
+        }
+        self
+    }
+
     fn list(&mut self, engine: Engine) -> &mut Vec<PathBuf> {
         match engine {
             Engine::Docker => &mut self.docker,
@@ -153,7 +164,8 @@ impl Stores {
 }
 
 /// This processor, as images name it.
-pub(crate) fn architecture() -> &'static str {
+#[must_use]
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

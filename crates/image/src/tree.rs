@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::stores::Engine;
 use crate::{ImageError, View, containerd, docker, storage};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The most layers of a tree.
@@ -53,7 +54,7 @@ impl Image {
 }
 
 /// The files a container of an image starts with, or those a stopped container has left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Tree {
     /// What people call the image or the container.
     pub name: String,
@@ -91,7 +92,7 @@ impl Tree {
 }
 
 /// A directory or file of the host in a container's tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Volume {
     /// Where on the host.
     pub source: PathBuf,

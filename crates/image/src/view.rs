@@ -74,6 +74,12 @@ impl View {
         &self.layers
     }
 
+    /// The same, to keep.
+    #[must_use]
+    pub fn into_layers(self) -> Vec<OwnedFd> {
+        self.layers
+    }
+
     /// The regular file at this path, which is taken from the tree's root; `None` when there is none.
     ///
     /// # Errors

@@ -101,12 +101,43 @@ fn fork_into(cgroup: BorrowedFd<'_>) -> libc::c_long {
     }
 }
 
+/// Puts this process into new namespaces for mounts, the network, System V IPC and names of the host; its children
+/// are born in a new one for processes.
+///
+/// # Errors
+/// What the kernel says.
+pub fn own_namespaces() -> io::Result<()> {
+    use rustix::thread::UnshareFlags;
+    let flags = UnshareFlags::NEWNS
+        | UnshareFlags::NEWPID
+        | UnshareFlags::NEWNET
+        | UnshareFlags::NEWIPC
+        | UnshareFlags::NEWUTS;
+    // SAFETY: these flags leave the table of descriptors as it is, which is what the function is unsafe for.
+    #[expect(unsafe_code, reason = "rustix has one function for this and for what is unsafe")]
+    unsafe {
+        Ok(rustix::thread::unshare_unsafe(flags)?)
+    }
+}
+
 /// The kernel lets a process stop sharing what only threads share when there is no other thread.
 fn is_single_threaded() -> bool {
     // SAFETY: with this flag alone the call changes nothing, it only answers.
     #[expect(unsafe_code, reason = "rustix does not take this flag")]
     let answer = unsafe { libc::unshare(libc::CLONE_THREAD) };
     answer == 0
+}
+
+/// Closes what a process has got from the one that started it, from this number on: what some shell has left open is
+/// nobody's business. For the very start of a program, before anything is opened.
+///
+/// # Errors
+/// What the kernel says.
+pub fn close_inherited(from: u32) -> io::Result<()> {
+    // SAFETY: it takes numbers. Nothing in this process has these descriptors yet, which the caller sees to.
+    #[expect(unsafe_code, reason = "rustix has no close_range")]
+    let result = unsafe { libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends this process at once, without what is done at the end of a program: a forked child shares that

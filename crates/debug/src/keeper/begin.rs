@@ -19,7 +19,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use sys::process::{Forked, fork};
+use sys::process::{Forked, close_inherited, fork};
 
 /// The longest specification.
 pub(crate) const SPEC_LIMIT: usize = 4 << 20;
@@ -41,8 +41,10 @@ pub(super) fn begin() -> Result<Keeper, Option<(String, Failure)>> {
 }
 
 /// Leaves the client's session and groups, and lets nobody look in. Standard input becomes what it should be.
-fn own_world() -> io::Result<Link> {
+pub(crate) fn own_world() -> io::Result<Link> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // A directory of the host that the client's shell left open would be a way out of the session.
+    close_inherited(3)?;
     set_name(c"purser-debug")?;
     setsid()?;
     set_thread_groups(&[])?;
@@ -59,19 +61,22 @@ fn own_world() -> io::Result<Link> {
 /// What came with the client's message.
 struct Held {
     target: OwnedFd,
+    hold: Option<OwnedFd>,
     streams: [OwnedFd; 3],
 }
 
 fn take_over(message: Message) -> Result<(Spec, Held), Failure> {
     let odd = || Failure::ours("an unreadable message from the client");
-    let [text, target, input, output, errors] =
-        <[OwnedFd; 5]>::try_from(message.descriptors).map_err(|_| odd())?;
+    let mut descriptors = message.descriptors;
+    // Of a target that only stands in: it stands as long as this is open.
+    let hold = descriptors.split_off(descriptors.len().min(5)).pop();
+    let [text, target, input, output, errors] = <[OwnedFd; 5]>::try_from(descriptors).map_err(|_| odd())?;
     let mut text = File::from(text);
     let mut bytes = Vec::new();
     text.rewind().map_err(|_| odd())?;
     text.take(SPEC_LIMIT as u64).read_to_end(&mut bytes).map_err(|_| odd())?;
     let spec = serde_json::from_slice(&bytes).map_err(|_| odd())?;
-    Ok((spec, Held { target, streams: [input, output, errors] }))
+    Ok((spec, Held { target, hold, streams: [input, output, errors] }))
 }
 
 /// What the keeper has and the warden must not have.
@@ -82,6 +87,7 @@ struct Host {
     target: OwnedFd,
     link: Link,
     kits: Vec<OwnedFd>,
+    hold: Option<OwnedFd>,
 }
 
 fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Failure)> {
@@ -108,7 +114,7 @@ fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Fa
     let unified = entrance.unified.as_ref().and_then(|dir| dir.try_clone().ok());
     let luggage =
         Luggage { link: its_link, target: held.target, root, parts, entrance, streams: held.streams };
-    let host = Host { client, door, group, target, link, kits: held_kits(&spec.kits) };
+    let host = Host { client, door, group, target, link, kits: held_kits(&spec.kits), hold: held.hold };
     match fork(unified.as_ref().map(|dir| dir.as_fd())) {
         Ok(Forked::Child) => {
             drop(unified);
@@ -146,7 +152,7 @@ impl Host {
     fn leave(self) {
         self.client.saved.into_iter().for_each(Saved::forget);
         self.door.leave();
-        drop(self.kits);
+        drop((self.kits, self.hold));
     }
 }
 
@@ -180,6 +186,7 @@ fn keeper(spec: Spec, host: Host, warden: Pid) -> Keeper {
         spec,
         group: host.group,
         _kits: host.kits,
+        _hold: host.hold,
         door: host.door,
         target: host.target,
         warden: Some(warden),

@@ -9,6 +9,7 @@ mod kits;
 mod record;
 mod remote;
 mod sessions;
+mod still;
 mod target;
 mod tracing;
 mod transcript;
@@ -34,7 +35,7 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use volumes::Volume;
 
@@ -62,7 +63,8 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Session {
     /// A container by name, id or the start of its id; docker:NAME, podman:NAME, runc:ID, lxc:NAME, nspawn:NAME,
-    /// k8s:NAMESPACE/POD/CONTAINER; or a process, pid:NUMBER.
+    /// k8s:NAMESPACE/POD/CONTAINER; a process, pid:NUMBER; an image of this host, image:NAME[:TAG]; or a file or directory
+    /// with one, archive:PATH. What does not run is opened all the same, and what is changed in it is discarded.
     #[arg(value_name = "TARGET", default_value = "", hide_default_value = true)]
     target: String,
     /// A core file, also a compressed one: a path in the target, if one is named, or of this host, or coredump:PID,
@@ -135,6 +137,13 @@ struct Session {
     /// Have another program's command line: docker-debug. Comes first, and all behind it is that program's.
     #[arg(long = "as", value_name = "PROGRAM")]
     as_program: Option<String>,
+    /// A copy of the target's files to try things in, even when it runs: all changes are discarded, and its processes
+    /// and its network are not there.
+    #[arg(long)]
+    scratch: bool,
+    /// The most memory for what is changed in an image or a stopped container, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    room_mib: u64,
     /// How the session's root is built.
     #[arg(long, value_name = "WAY", value_enum, default_value_t = RootWay::Auto)]
     root: RootWay,
@@ -172,6 +181,8 @@ Examples:
   purser debug web --kit gdb -- gdb -p 1          a debugger on its first process
   purser debug web -- tar c /app | tar t          pipes carry bytes as they are
   purser debug web --kit gdb --debug-files ./symbols -- gdb -p 1    debug files of a stripped program
+  purser debug image:app:1.2 -- ls -l /app        an image; nothing of it runs, and no engine is asked
+  purser debug archive:app.tar                    the same for a file of docker save, an OCI layout or a tree
   purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
   purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
   purser debug --core core.4711                   a backtrace, with the files of the container that has the program
@@ -214,6 +225,8 @@ const COMMAND_LIMIT: usize = 8 << 10;
 #[derive(Debug, clap::Args)]
 #[command(hide = true, after_help = "Examples: none; purser debug calls it")]
 pub(crate) struct KeeperArgs {}
+
+pub(crate) use still::{StandInArgs, stand_in};
 
 pub(crate) fn keep() -> Exit {
     Exit::Command(debug::keep(record::witness))
@@ -259,12 +272,9 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     let mut core = cored::wanted(&mut session, &sources)?;
     let found = match core.as_mut().and_then(|core| core.found.take()) {
         Some(found) => found,
+        None if session.scratch => target::copy(&session.target, &sources)?,
         None => target::resolve(&session.target, &sources)?,
     };
-    if let Some(core) = &mut core {
-        core.check(&found, &session.target)?;
-    }
-    let target = &found.target;
     // Its keeper is in another directory.
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
     let shelf = std::path::absolute(shelf).context("looking at the directory with kits")?;
@@ -273,9 +283,9 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     }
     let tool = session.command.first().filter(|_| session.core.is_none());
     let job = kits::Job {
-        suits: target.command(),
+        suits: found.program(),
         tool: tool.map(OsString::as_os_str),
-        is_there: &|program| target.has_program(program),
+        is_there: &|program| found.has_program(program),
     };
     let kits = kits::chosen(&shelf, &session.kit, &job)?;
     let mut spec = specification(&session, &found, &kits)?;
@@ -285,19 +295,40 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         spec.granted = behalf::givable(spec.granted)?;
     }
     let note = allowed(&session, &config, &found, &kits, &mut spec)?;
+    tell_still(&session, &spec, &found)?;
+    let target = found.enter(session.room_mib.saturating_mul(1 << 20)).inspect_err(|error| {
+        tell_end(&note, 125, &error.to_string(), Duration::ZERO);
+    })?;
+    spec.facts = target.facts();
     if let Some(core) = &mut core {
-        core.mount(&mut spec)
+        core.check(&target, &session.target)
+            .and_then(|()| core.mount(&mut spec))
             .inspect_err(|error| tell_end(&note, 125, &error.to_string(), Duration::ZERO))?;
     }
     host_files(&session, &config, &kits, &debug_files, &mut spec)?;
+    let outcome = with_target(&session, &shelf, (&target, &kits), spec, &note);
+    if !matches!(outcome, Ok(Exit::Success)) {
+        target.finish();
+    }
+    outcome
+}
+
+/// From a process to enter to the end of the session, or to leaving it.
+fn with_target(
+    session: &Session,
+    shelf: &Path,
+    (target, kits): (&Target, &[kits::Chosen]),
+    mut spec: Spec,
+    note: &record::Note,
+) -> anyhow::Result<Exit> {
     debug::forward(target, &session.forward).inspect_err(|error| {
-        tell_end(&note, error.code(), &error.to_string(), Duration::ZERO);
+        tell_end(note, error.code(), &error.to_string(), Duration::ZERO);
     })?;
     if !session.forward.is_empty() && session.command.is_empty() && !session.tty {
-        return only_forward(&session, target, spec.limit_secs.map(Duration::from_secs), &note);
+        return only_forward(session, target, spec.limit_secs.map(Duration::from_secs), note);
     }
-    spec.note = serde_json::to_string(&note).context("writing a note down")?;
-    tell(&spec, target, &kits, &session.target);
+    spec.note = serde_json::to_string(note).context("writing a note down")?;
+    tell(&spec, target, kits, &session.target);
     if kits.is_empty() && spec.terminal.is_some() && output::is_watched() {
         let dir = shelf.display();
         say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
@@ -306,7 +337,7 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
     let keys = if session.behalf.is_some() { &DetachKeys::none() } else { &session.detach_keys };
     let outcome = debug::start(&spec, target, &[KEEPER], keys).inspect_err(|error| {
         if matches!(error, DebugError::KeeperGone) {
-            tell_end(&note, 137, "its keeper was killed", Duration::ZERO);
+            tell_end(note, 137, "its keeper was killed", Duration::ZERO);
         }
     });
     match outcome? {
@@ -403,6 +434,7 @@ fn mind_sudo(session: &Session) -> Result<(), Usage> {
         ("--kits", session.kits.is_some()),
         ("a state directory of runc", target::is_by_place(&session.target)),
         ("--behalf", session.behalf.is_some()),
+        ("archive:", session.target.starts_with("archive:")),
         ("--kit with a directory", session.kit.iter().any(|kit| kit.contains('/'))),
     ];
     match own.iter().find(|(_, is_given)| *is_given) {
@@ -425,18 +457,20 @@ fn allowed(
     // A process that somebody picked by its number may have more rights than its container has.
     let usual = match session.target.starts_with("pid:") {
         true => Capabilities::default(),
-        false => found.target.capabilities(),
+        false => found.capabilities(),
     };
     let usual = usual.and(Capabilities::shield());
     let capabilities = spec.capabilities.without(usual).to_string();
     let capabilities: Vec<String> =
         capabilities.split(' ').filter(|word| *word != "none").map(str::to_string).collect();
     let container = found.container.as_ref();
+    // An image is not the container that is called so.
+    let is_image = found.name.starts_with("image:") || found.name.starts_with("archive:");
     let wanted = Wanted {
         user: &who.name,
         groups: &who.groups,
-        target: &session.target,
-        container: container.map_or("", |container| container.name.as_str()),
+        target: if is_image { &found.name } else { &session.target },
+        container: container.filter(|_| !is_image).map_or("", |container| container.name.as_str()),
         image: container.map_or("", |container| container.image.as_str()),
         kits: &names,
         capabilities: capabilities.as_slice(),
@@ -492,7 +526,6 @@ fn new_id() -> String {
 }
 
 fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]) -> anyhow::Result<Spec> {
-    let target = &found.target;
     let variable = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((OsString::from(name), OsString::from(value))),
         _ => Err(Usage(format!("{text:?} is no variable; write NAME=VALUE"))),
@@ -505,7 +538,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
     for text in &session.environment {
         environment.push(variable(text)?);
     }
-    let (capabilities, granted) = capabilities(session, target, kits)?;
+    let (capabilities, granted) = capabilities(session, found, kits)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
     let id = session.behalf.as_ref().map_or_else(new_id, |behalf| behalf.id.clone());
     // What runs in the session is recorded as the container's.
@@ -540,7 +573,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
         directory: debug::DIRECTORY.into(),
         since_secs: since.as_secs(),
         limit_secs: None,
-        facts: target.facts(),
+        facts: debug::Facts::default(),
         note: String::new(),
     })
 }
@@ -559,7 +592,7 @@ fn terminal(session: &Session) -> Result<Option<Window>, DebugError> {
 /// are made by nobody, as the target's device rules do not hold for a session.
 fn capabilities(
     session: &Session,
-    target: &Target,
+    found: &target::Found,
     kits: &[kits::Chosen],
 ) -> Result<(Capabilities, Capabilities), debug::UnknownCapability> {
     let added = session.cap_add.iter().fold(Capabilities::default(), |all, more| all.and(*more));
@@ -578,10 +611,35 @@ fn capabilities(
     }
     // Who debugs another user's process reads that user's files, the program and its libraries, and stops its threads
     // by signals: gdb without KILL waits for ever at the first breakpoint.
-    if granted.has(trace) && !target.is_root() {
+    if granted.has(trace) && !found.is_root() {
         granted = granted.and("DAC_OVERRIDE".parse()?).and("KILL".parse()?);
     }
-    Ok((target.capabilities().without(nodes).and(granted), granted))
+    Ok((found.capabilities().without(nodes).and(granted), granted))
+}
+
+/// What a session in something that does not run is, for who watches.
+fn tell_still(session: &Session, spec: &Spec, found: &target::Found) -> Result<(), Usage> {
+    let target::Subject::Still(still) = &found.subject else { return Ok(()) };
+    if !session.forward.is_empty() {
+        return Err(Usage(format!("-L leads nowhere: {} does not run", session.target)));
+    }
+    if let Some(of) = still.foreign() {
+        let here = image::architecture();
+        say(&format!(
+            "purser: {} is for {of} and this host is {here}: only tools of kits run",
+            session.target
+        ));
+    }
+    if output::is_watched() && spec.terminal.is_some() {
+        say(&format!(
+            "purser: {} is {}: nothing of it runs, and all changes are discarded",
+            session.target, still.what
+        ));
+        if let Some(user) = still.user() {
+            say(&format!("purser: it is made to run as {user}; you are root, or give --user"));
+        }
+    }
+    Ok(())
 }
 
 /// What the session is and may, for who watches.

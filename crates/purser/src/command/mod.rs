@@ -89,6 +89,8 @@ enum Command {
     DebugKeeper(debug::KeeperArgs),
     #[command(name = "debug-outpost", hide = true)]
     DebugOutpost(debug::OutpostArgs),
+    #[command(name = "debug-stand-in", hide = true)]
+    DebugStandIn(debug::StandInArgs),
     Doctor(doctor::Args),
     Config(config::Args),
     Rule(rule::Args),
@@ -170,6 +172,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Debug(args) => debug::run(*args),
         Command::DebugKeeper(_) => Ok(debug::keep()),
         Command::DebugOutpost(_) => Ok(debug::outpost()),
+        Command::DebugStandIn(_) => Ok(debug::stand_in()),
         Command::Doctor(args) => doctor::run(args),
         Command::Config(args) => config::run(args),
         Command::Rule(args) => rule::run(args),

@@ -14,7 +14,7 @@ use crate::table::harmless;
 use anyhow::{Context, bail};
 use container::Sources;
 use cores::{BuildId, Compared, Core, Identity, Match};
-use debug::{Bind, Source, Spec};
+use debug::{Bind, Source, Spec, Target};
 use file::{CoreFile, Origin};
 use roots::Root;
 use std::ffi::OsString;
@@ -50,7 +50,7 @@ pub(super) fn wanted(session: &mut Session, sources: &Sources) -> anyhow::Result
         true => None,
         false => Some(target::resolve(&session.target, sources)?),
     };
-    let root = found.as_ref().map(root_of).transpose()?;
+    let root = found.as_ref().map(|found| root_of(found.running()?)).transpose()?;
     let file = CoreFile::find(&word, root.as_ref())?;
     let core = Arc::new(file.core.clone());
     if !MACHINES.contains(&core.machine) && session.command.is_empty() {
@@ -71,8 +71,8 @@ pub(super) fn wanted(session: &mut Session, sources: &Sources) -> anyhow::Result
     Ok(Some(Cored { file, core, found, is_elsewhere }))
 }
 
-fn root_of(found: &Found) -> anyhow::Result<Root> {
-    let pid = found.target.pid();
+fn root_of(target: &Target) -> anyhow::Result<Root> {
+    let pid = target.pid();
     Root::of(pid).with_context(|| format!("opening the root of process {pid}"))
 }
 
@@ -97,12 +97,12 @@ fn command(given: Vec<OsString>, core: &Core, has_terminal: bool) -> Vec<OsStrin
 
 impl Cored {
     /// Compares with what the target has, and says what differs.
-    pub(super) fn check(&mut self, found: &Found, word: &str) -> anyhow::Result<()> {
-        self.file.settle(self.is_elsewhere, found.target.has_user_namespace())?;
-        let root = root_of(found)?;
+    pub(super) fn check(&mut self, target: &Target, word: &str) -> anyhow::Result<()> {
+        self.file.settle(self.is_elsewhere, target.has_user_namespace())?;
+        let root = root_of(target)?;
         let compared = cores::compare(&self.core, &mut |path| root.open(path));
         tell(&self.file.name, &self.core, &compared, word);
-        if found.target.is_over() {
+        if target.is_over() {
             bail!("{word} ended just now");
         }
         Ok(())

@@ -1,24 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From what the user called a target to a process, without asking any daemon.
 
+use super::still::Still;
 use crate::command::Usage;
 use crate::table::harmless;
 use anyhow::{Context, bail};
 use container::{Recorded, Runtime, Sources};
-use debug::Target;
+use debug::{Capabilities, Target};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The most candidates listed.
 const CANDIDATES_LIMIT: usize = 20;
 
-/// A process, held, and a name for people.
+/// What the user means, and a name for people.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) target: Target,
+    pub(super) subject: Subject,
     pub(super) name: String,
-    /// The container it is in, if it is in one.
+    /// The container it is in, if it is in one; of an image, what the record has in its place.
     pub(super) container: Option<Recorded>,
+}
+
+/// What is entered.
+#[derive(Debug)]
+pub(super) enum Subject {
+    /// A process, held.
+    Running(Target),
+    /// Files, for which a process is made.
+    Still(Box<Still>),
+}
+
+impl Found {
+    fn still((still, container): (Still, Option<Recorded>)) -> Found {
+        Found { name: still.name.clone(), subject: Subject::Still(Box::new(still)), container }
+    }
+
+    /// Its process, if it has one.
+    pub(super) fn running(&self) -> anyhow::Result<&Target> {
+        match &self.subject {
+            Subject::Running(target) => Ok(target),
+            Subject::Still(_) => bail!("{} does not run", self.name),
+        }
+    }
+
+    /// What its process may.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        match &self.subject {
+            Subject::Running(target) => target.capabilities(),
+            Subject::Still(_) => Capabilities::of_containers(),
+        }
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        match &self.subject {
+            Subject::Running(target) => target.is_root(),
+            Subject::Still(_) => true,
+        }
+    }
+
+    /// Whether there is a program of this name among the target's.
+    pub(super) fn has_program(&self, name: &OsStr) -> bool {
+        match &self.subject {
+            Subject::Running(target) => target.has_program(name),
+            Subject::Still(_) => false,
+        }
+    }
+
+    /// The program that runs there, or would.
+    pub(super) fn program(&self) -> &str {
+        match &self.subject {
+            Subject::Running(target) => target.command(),
+            Subject::Still(still) => still.program(),
+        }
+    }
+
+    /// A process to enter; `room` bytes are for what a session changes where none runs.
+    pub(super) fn enter(self, room: u64) -> anyhow::Result<Target> {
+        match self.subject {
+            Subject::Running(target) => Ok(target),
+            Subject::Still(still) => still.stand(room),
+        }
+    }
 }
 
 /// What a word asks for.
@@ -31,6 +95,10 @@ enum Wanted {
     Pod(String, String, Option<String>),
     /// A state directory of runc or crun, and the id in it.
     State(PathBuf, String),
+    /// An image of this host.
+    Image(String),
+    /// An image or a tree in a file or a directory.
+    Archive(String),
 }
 
 /// Whether `word` says where to look, so that who wrote it chooses what is found.
@@ -38,19 +106,36 @@ pub(super) fn is_by_place(word: &str) -> bool {
     matches!(parse(word), Ok(Wanted::State(..)))
 }
 
-/// The process that `word` means. What is not in the places of `sources` is looked for at the daemons that run.
+/// What `word` means. What is not in the places of `sources` is looked for at the daemons that run.
 pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
+    resolve_as(word, sources, false)
+}
+
+/// The files of what `word` means, even when it runs.
+pub(super) fn copy(word: &str, sources: &Sources) -> anyhow::Result<Found> {
+    resolve_as(word, sources, true)
+}
+
+fn resolve_as(word: &str, sources: &Sources, is_copy: bool) -> anyhow::Result<Found> {
     let wanted = parse(word)?;
+    match &wanted {
+        Wanted::Image(word) => return Ok(Found::still(with_record(Still::image(word)?))),
+        Wanted::Archive(word) => return Ok(Found::still(Still::archive(word)?)),
+        _ => {}
+    }
     let recorded = container::recorded(sources);
     if let Wanted::Pid(pid) = wanted {
         let target = Target::open(pid)?;
         let Some(identity) = container::identity(pid) else {
-            return Ok(Found { target, name: word.to_owned(), container: None });
+            return Ok(Found { subject: Subject::Running(target), name: word.to_owned(), container: None });
         };
         let name = short(&identity.id).to_owned();
         let known = recorded.into_iter().find(|one| one.id == identity.id);
         let container = known.unwrap_or_else(|| Recorded::by_cgroup(identity, pid));
-        return Ok(Found { target, name, container: Some(container) });
+        if is_copy {
+            return files_of(&container.id, "a copy of a container");
+        }
+        return Ok(Found { subject: Subject::Running(target), name, container: Some(container) });
     }
     if let Wanted::State(root, id) = &wanted {
         return in_state(root, id);
@@ -64,6 +149,12 @@ pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
         if !fitting.is_empty() {
             bail!(unclear(Unclear::Several, word, &fitting));
         }
+        // Of one that does not run containerd has no state, only files.
+        if let Wanted::Container(_, id) = &wanted
+            && let Ok(found) = files_of(id, "a stopped container")
+        {
+            return Ok(found);
+        }
         let why = match &wanted {
             Wanted::Container(Some(runtimes), _) if runtimes.contains(&Runtime::Runc) => {
                 Unclear::UnknownToRunc
@@ -72,6 +163,9 @@ pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
         };
         bail!(unclear(why, word, &everything(recorded, others.unwrap_or_default())));
     };
+    if is_copy {
+        return files_of(&one.id, "a copy of a container");
+    }
     // What was noted may be old; the container's cgroup, or its monitor, knows better.
     let at = |one: &Recorded| one.pid.filter(|pid| one.is_at(*pid));
     let others = if at(one).is_some() { Vec::new() } else { others.unwrap_or_else(|| unrecorded(sources)) };
@@ -80,9 +174,19 @@ pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
         .chain(others.iter().filter(|other| other.id == one.id))
         .find_map(|says| Some((at(says)?, says)))
     else {
-        bail!("{word} does not run; start it first (stopped containers cannot be entered yet)");
+        let files = files_of(&one.id, "a stopped container");
+        return files.with_context(|| format!("{word} does not run, and its files cannot be opened"));
     };
-    Ok(Found { target: held(pid, says, word)?, name: one.name.clone(), container: Some(one.clone()) })
+    let subject = Subject::Running(held(pid, says, word)?);
+    Ok(Found { subject, name: one.name.clone(), container: Some(one.clone()) })
+}
+
+fn files_of(id: &str, what: &'static str) -> anyhow::Result<Found> {
+    Ok(Found::still(with_record(Still::container(id, what)?)))
+}
+
+fn with_record((still, recorded): (Still, Recorded)) -> (Still, Option<Recorded>) {
+    (still, Some(recorded))
 }
 
 /// A container of runc or crun by its state, whose directory nobody need know of.
@@ -92,7 +196,8 @@ fn in_state(root: &Path, id: &str) -> anyhow::Result<Found> {
     let one =
         one.with_context(|| format!("no container of runc or crun is called {id:?} in {}", root.display()))?;
     let Some(pid) = one.pid.filter(|pid| one.is_at(*pid)) else { bail!("{id} does not run") };
-    Ok(Found { target: held(pid, &one, id)?, name: one.name.clone(), container: Some(one) })
+    let subject = Subject::Running(held(pid, &one, id)?);
+    Ok(Found { subject, name: one.name.clone(), container: Some(one) })
 }
 
 /// Containers that are in no state file of the places that are known.
@@ -182,9 +287,8 @@ fn parse(word: &str) -> Result<Wanted, Usage> {
             [namespace, pod, container] => Wanted::Pod(namespace.into(), pod.into(), Some(container.into())),
             _ => return Err(Usage(format!("{word:?}: write k8s:NAMESPACE/POD/CONTAINER"))),
         },
-        "image" | "archive" => {
-            return Err(Usage(format!("{kind}: targets that do not run cannot be entered yet")));
-        }
+        "image" => Wanted::Image(rest.to_owned()),
+        "archive" => Wanted::Archive(rest.to_owned()),
         _ => Wanted::Container(None, word.to_owned()),
     })
 }
@@ -202,7 +306,7 @@ fn fitting(all: &[Recorded], wanted: &Wanted) -> Vec<Recorded> {
         found
     };
     match wanted {
-        Wanted::Pid(_) | Wanted::State(..) => Vec::new(),
+        Wanted::Pid(_) | Wanted::State(..) | Wanted::Image(_) | Wanted::Archive(_) => Vec::new(),
         Wanted::Container(runtimes, word) => {
             let of =
                 |one: &Recorded| runtimes.as_ref().is_none_or(|runtimes| runtimes.contains(&one.runtime));
@@ -328,7 +432,7 @@ mod tests {
             "k8s:a/b/c/d",
             "",
             "docker:",
-            "image:x",
+            "image:",
             "runc:/",
             "crun:/x",
             "runc:/x/",

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Targets that do not run: images and stopped containers. What a session in them sees, and who stands in.
+
+use crate::exit::Exit;
+use anyhow::Context;
+use container::{Recorded, Runtime};
+use debug::{Layers, Stand, Target};
+use image::{Archive, Config, Engine, Stores, Tree};
+use serde::{Deserialize, Serialize};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+/// The hidden command that stands in for a target.
+const STAND_IN: &str = "debug-stand-in";
+
+/// Stands in for a target; never called by hand.
+#[derive(Debug, clap::Args)]
+#[command(hide = true, after_help = "Examples: none; purser debug calls it")]
+pub(crate) struct StandInArgs {}
+
+/// Something with files and without processes.
+#[derive(Debug)]
+pub(super) struct Still {
+    /// How the policy and the record call it.
+    pub(super) name: String,
+    /// What it is, for who watches.
+    pub(super) what: &'static str,
+    /// The host name inside.
+    host_name: String,
+    config: Config,
+    ground: Ground,
+}
+
+/// What the stand-in's root is made of, as it is handed to it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Ground {
+    Tree(Box<Tree>),
+    /// A file or directory, and the name of an image in it.
+    Archive(PathBuf, Option<String>),
+}
+
+impl Still {
+    /// An image of this host, and what the record calls it.
+    pub(super) fn image(word: &str) -> anyhow::Result<(Still, Recorded)> {
+        let tree = image::find(&stores(), word)?;
+        let recorded = recorded(&tree);
+        Ok((Still::of(tree, format!("image:{}", recorded.name), "an image"), recorded))
+    }
+
+    /// A container by its whole id.
+    pub(super) fn container(id: &str, what: &'static str) -> anyhow::Result<(Still, Recorded)> {
+        let tree = image::stopped(&stores(), id)?;
+        let recorded = recorded(&tree);
+        Ok((Still::of(tree, recorded.name.clone(), what), recorded))
+    }
+
+    /// An image or a tree in a file or a directory: `PATH`, or `PATH#NAME` for one of several images.
+    pub(super) fn archive(word: &str) -> anyhow::Result<(Still, Option<Recorded>)> {
+        let (path, name) = match word.rsplit_once('#') {
+            Some((path, name)) if !Path::new(word).exists() => (path, Some(name)),
+            _ => (word, None),
+        };
+        let path = std::path::absolute(path).context("looking at the archive")?;
+        let archive = Archive::open(&path, name)?;
+        let file = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        let recorded = Recorded {
+            id: archive.id.clone(),
+            runtime: Runtime::Unknown,
+            name: String::new(),
+            image: name.unwrap_or_default().to_owned(),
+            pod: None,
+            pid: None,
+            started: None,
+            owner: None,
+        };
+        let still = Still {
+            name: format!("archive:{}", path.display()),
+            what: "an archive",
+            host_name: file.split('.').next().unwrap_or_default().to_owned(),
+            config: archive.config.clone(),
+            ground: Ground::Archive(path, name.map(str::to_owned)),
+        };
+        Ok((still, Some(recorded).filter(|one| !one.id.is_empty())))
+    }
+
+    fn of(tree: Tree, name: String, what: &'static str) -> Still {
+        let host_name = tree.id.get(..12).unwrap_or(&tree.id).to_owned();
+        Still { name, what, host_name, config: tree.config.clone(), ground: Ground::Tree(Box::new(tree)) }
+    }
+
+    /// The program it would run.
+    pub(super) fn program(&self) -> &str {
+        self.config.program()
+    }
+
+    /// The processor it is for, when that is not this one.
+    pub(super) fn foreign(&self) -> Option<&str> {
+        let of = Some(self.config.architecture.as_str()).filter(|of| !of.is_empty())?;
+        (of != image::architecture()).then_some(of)
+    }
+
+    /// The user it would run as, when that is not root.
+    pub(super) fn user(&self) -> Option<&str> {
+        let user = self.config.user.as_str();
+        let is_root = ["", "0", "root", "0:0", "root:root"].contains(&user);
+        (!is_root).then_some(user)
+    }
+
+    /// A process to enter, with `room` bytes for changes.
+    pub(super) fn stand(&self, room: u64) -> anyhow::Result<Target> {
+        let path = self.config.environment.iter().find_map(|line| line.strip_prefix("PATH="));
+        let work_dir = Some(self.config.work_dir.as_str()).filter(|dir| dir.starts_with('/'));
+        let user_marks = match &self.ground {
+            Ground::Tree(tree) => stores().is_of_user(&tree.store),
+            Ground::Archive(..) => false,
+        };
+        let stand = Stand {
+            name: self.host_name.clone(),
+            path: path.filter(|path| !path.is_empty()).map(str::to_owned),
+            work_dir: PathBuf::from(work_dir.unwrap_or("/")),
+            room,
+            user_marks,
+            note: serde_json::to_string(&(&self.ground, room)).context("writing a note down")?,
+        };
+        Ok(debug::stand_in(&[STAND_IN], &stand)?)
+    }
+}
+
+/// Those of the host's for who comes by `sudo`: in a home there may be an image of any name and with any links.
+fn stores() -> Stores {
+    let stores = Stores::of_host();
+    if super::who::comes_by_sudo() { stores.without_users() } else { stores }
+}
+
+fn recorded(tree: &Tree) -> Recorded {
+    let runtime = match tree.engine {
+        Engine::Docker => Runtime::Docker,
+        Engine::Storage => Runtime::Podman,
+        Engine::Containerd => Runtime::Containerd,
+    };
+    Recorded {
+        id: tree.id.clone(),
+        runtime,
+        name: tree.name.clone(),
+        image: tree.image.clone(),
+        pod: None,
+        pid: None,
+        started: None,
+        owner: None,
+    }
+}
+
+/// The main function of what stands in.
+pub(crate) fn stand_in() -> Exit {
+    Exit::Command(debug::stand(open))
+}
+
+fn open(note: &str, memory: BorrowedFd<'_>) -> Result<Layers, String> {
+    let (ground, room) = serde_json::from_str(note).map_err(|error| error.to_string())?;
+    match ground {
+        Ground::Tree(tree) => {
+            let from_top = tree.view().map_err(|error| error.to_string())?.into_layers();
+            let volumes = tree.volumes.into_iter().map(|volume| (volume.source, volume.destination));
+            Ok(Layers { from_top, volumes: volumes.collect() })
+        }
+        Ground::Archive(path, name) => {
+            let unpacked =
+                Archive::open(&path, name.as_deref()).and_then(|archive| archive.unpack(memory, room));
+            Ok(Layers { from_top: unpacked.map_err(|error| error.to_string())?, volumes: Vec::new() })
+        }
+    }
+}
