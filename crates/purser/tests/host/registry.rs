@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::agent::purser;
+use crate::debug::Container;
 
 const REGISTRY: &str = "/var/cache/purser-tests/distribution-3.0.0/registry";
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -187,6 +188,15 @@ fn with_a_password_behind_tls() -> Result<()> {
     let said = lab.bad(&["kit", "pull", &zeros, "--kits", "shelf", "--config", "purser.toml"])?;
     ensure!(said.contains("there is no image sha256:000"), "{said}");
 
+    // The same login in Podman's file.
+    fs::rename(lab.at("config.json"), lab.at("auth.json"))?;
+    fs::remove_dir_all(lab.at("shelf"))?;
+    ensure!(lab.bad(&Lab::PULL)?.contains("it wants a login"));
+    fs::create_dir_all(lab.at(".config/containers"))?;
+    fs::rename(lab.at("auth.json"), lab.at(".config/containers/auth.json"))?;
+    lab.good(&Lab::PULL)?;
+    fs::remove_dir_all(lab.at(".config"))?;
+
     // A helper has the login, and what it is asked for is its own registry's.
     let helper = lab.at("docker-credential-purser-test");
     let script = "#!/bin/sh\nread server; echo \"$1 $server\" >>asked\n\
@@ -197,6 +207,42 @@ fn with_a_password_behind_tls() -> Result<()> {
     fs::remove_dir_all(lab.at("shelf"))?;
     lab.good(&Lab::PULL)?;
     ensure!(fs::read_to_string(lab.at("asked"))? == format!("get {}\n", lab.place()));
+    Ok(())
+}
+
+/// What a host does not have is fetched for a session that wants it, if the configuration says so.
+#[test]
+fn fetched_for_a_session() -> Result<()> {
+    let _lab = crate::lab::Lab::enter()?;
+    let lab = Lab::new(|_, _| Ok(String::new()))?;
+    // Its shell is the container's: what is a kit's own needs another kit.
+    let recipe = RECIPE.replace("#!/bin/sh", "#!/dev/.purser/../../bin/sh");
+    fs::write(lab.at("tiny.toml"), &recipe)?;
+    lab.good(&["kit", "build", "./tiny.toml", "--kits", "src"])?;
+    lab.push()?;
+    let target = Container::idle("registry", &[])?;
+    let (shelf, store) = (lab.at("shelf").display().to_string(), lab.at("store").display().to_string());
+    let common = ["debug", &target.name, "--kits", &shelf, "--store", &store, "--config", "purser.toml"];
+    let session = [&common[..], &["--kit", "tiny", "--", "hello"]].concat();
+    let never = lab.purser(&session)?;
+    let said = String::from_utf8_lossy(&never.stderr).into_owned();
+    ensure!(!never.status.success() && said.contains("no kit \"tiny\""), "{said}");
+    lab.config("pull = \"missing\"\n")?;
+    ensure!(lab.good(&session)? == "hello\n");
+
+    fs::write(lab.at("tiny.toml"), recipe.replace("echo hello", "echo again"))?;
+    lab.good(&["kit", "build", "./tiny.toml", "--kits", "src"])?;
+    lab.push()?;
+    ensure!(lab.good(&session)? == "hello\n", "it is there");
+    lab.config("pull = \"always\"\n")?;
+    ensure!(lab.good(&session)? == "again\n");
+    // Nobody answers there, and what is here serves.
+    lab.config("pull = \"always\"\ntimeout_secs = 1\nmirrors = []\n")?;
+    let text = fs::read_to_string(lab.at("purser.toml"))?.replace(&lab.place(), "127.0.0.1:1");
+    fs::write(lab.at("purser.toml"), text)?;
+    let away = lab.purser(&session)?;
+    let said = String::from_utf8_lossy(&away.stderr).into_owned();
+    ensure!(away.stdout == b"again\n" && said.contains("taking kit tiny as it is here"), "{said}");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ const ADDRESSES_LIMIT: usize = 4;
 
 /// The socket with the moment at which it is over.
 #[derive(Debug)]
-struct Timed {
+pub(crate) struct Timed {
     tcp: TcpStream,
     until: Instant,
     /// So many bytes move that moment by so much; how many are there already.
@@ -26,8 +26,8 @@ struct Timed {
 }
 
 impl Timed {
-    fn left(&self, most: Duration) -> io::Result<Option<Duration>> {
-        let left = self.until.saturating_duration_since(Instant::now()).min(most);
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             Err(ErrorKind::TimedOut.into())
         } else {
@@ -47,7 +47,7 @@ impl Timed {
 
 impl Read for Timed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.tcp.set_read_timeout(self.left(Duration::MAX)?)?;
+        self.tcp.set_read_timeout(self.left()?)?;
         let count = self.tcp.read(into)?;
         self.passes(count);
         Ok(count)
@@ -56,7 +56,7 @@ impl Read for Timed {
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(self.left(Duration::MAX)?)?;
+        self.tcp.set_write_timeout(self.left()?)?;
         let count = self.tcp.write(bytes)?;
         self.passes(count);
         Ok(count)
@@ -70,17 +70,9 @@ impl Write for Timed {
 /// The connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Plain(PlainStream),
-    Tls(Box<TlsStream>),
+    Plain(Timed),
+    Tls(Box<SslStream<Timed>>),
 }
-
-/// A name for a private thing.
-#[derive(Debug)]
-pub(crate) struct PlainStream(Timed);
-
-/// Likewise.
-#[derive(Debug)]
-pub(crate) struct TlsStream(SslStream<Timed>);
 
 impl Stream {
     /// Connects to the first of the host's addresses that answers.
@@ -104,18 +96,18 @@ impl Stream {
 
     fn over(timed: Timed, url: &Url, connector: &SslConnector) -> Result<Stream, Fault> {
         if !url.secure {
-            return Ok(Stream::Plain(PlainStream(timed)));
+            return Ok(Stream::Plain(timed));
         }
         match connector.connect(&url.host.name, timed) {
-            Ok(stream) => Ok(Stream::Tls(Box::new(TlsStream(stream)))),
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) => Err(shake_failed(&error)),
         }
     }
 
     fn timed(&mut self) -> &mut Timed {
         match self {
-            Stream::Plain(stream) => &mut stream.0,
-            Stream::Tls(stream) => stream.0.get_mut(),
+            Stream::Plain(timed) => timed,
+            Stream::Tls(stream) => stream.get_mut(),
         }
     }
 
@@ -135,8 +127,8 @@ impl Stream {
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(stream) => stream.0.read(into),
-            Stream::Tls(stream) => stream.0.read(into),
+            Stream::Plain(timed) => timed.read(into),
+            Stream::Tls(stream) => stream.read(into),
         }
     }
 }
@@ -144,8 +136,8 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(stream) => stream.0.write(bytes),
-            Stream::Tls(stream) => stream.0.write(bytes),
+            Stream::Plain(timed) => timed.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
         }
     }
 
