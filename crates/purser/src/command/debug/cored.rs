@@ -50,8 +50,7 @@ pub(super) fn wanted(session: &mut Session, sources: &Sources) -> anyhow::Result
         true => None,
         false => Some(target::resolve(&session.target, sources)?),
     };
-    let root = found.as_ref().map(|found| root_of(found.running()?)).transpose()?;
-    let file = CoreFile::find(&word, root.as_ref())?;
+    let file = CoreFile::find(&word, found.as_ref())?;
     let core = Arc::new(file.core.clone());
     if !MACHINES.contains(&core.machine) && session.command.is_empty() {
         let machine = cores::machine_name(core.machine);

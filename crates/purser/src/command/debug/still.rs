@@ -7,6 +7,7 @@ use container::{Recorded, Runtime};
 use debug::{Layers, Stand, Target};
 use image::{Archive, Config, Engine, Stores, Tree};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,12 @@ impl Still {
         (!is_root).then_some(user)
     }
 
+    /// A regular file of it; none in an archive, which is not unpacked yet.
+    pub(super) fn open(&self, path: &Path) -> anyhow::Result<Option<File>> {
+        let Ground::Tree(tree) = &self.ground else { return Ok(None) };
+        Ok(tree.view()?.open(path)?.map(|opened| opened.file))
+    }
+
     /// A process to enter, with `room` bytes for changes.
     pub(super) fn stand(&self, room: u64) -> anyhow::Result<Target> {
         let path = self.config.environment.iter().find_map(|line| line.strip_prefix("PATH="));
@@ -127,7 +134,7 @@ impl Still {
 }
 
 /// Those of the host's for who comes by `sudo`: in a home there may be an image of any name and with any links.
-fn stores() -> Stores {
+pub(super) fn stores() -> Stores {
     let stores = Stores::of_host();
     if super::who::comes_by_sudo() { stores.without_users() } else { stores }
 }

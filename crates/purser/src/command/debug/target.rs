@@ -37,14 +37,6 @@ impl Found {
         Found { name: still.name.clone(), subject: Subject::Still(Box::new(still)), container }
     }
 
-    /// Its process, if it has one.
-    pub(super) fn running(&self) -> anyhow::Result<&Target> {
-        match &self.subject {
-            Subject::Running(target) => Ok(target),
-            Subject::Still(_) => bail!("{} does not run", self.name),
-        }
-    }
-
     /// What its process may.
     pub(super) fn capabilities(&self) -> Capabilities {
         match &self.subject {

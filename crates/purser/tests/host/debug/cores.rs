@@ -222,9 +222,23 @@ fn stopped_containers_and_images_are_searched() -> Result<()> {
     let id = run(Command::new("docker").args(["inspect", "-f", "{{.Id}}", &crash.target.name]))?;
     let found = place()?;
     ensure!(found == crash.target.name || found == id.trim(), "stopped: {found}");
+    run_docker(&["cp", &core, &format!("{}:/bin/core", crash.target.name)])?;
     run_docker(&["commit", &crash.target.name, &image.0])?;
     run_docker(&["rm", "-f", &crash.target.name])?;
-    ensure!(place()? == format!("image:{}", image.0), "an image: {}", place()?);
+    let word = format!("image:{}", image.0);
+    ensure!(place()? == word, "an image: {}", place()?);
+    // A session in there, and one for a core that is in there itself.
+    let (sum, script) = (sum(&core)?, ["sh", "-c", "sha256sum < $CORE; ls $CORE_PROGRAM"]);
+    for options in
+        [&["--core", core.as_str()][..], &[&word, "--core", "/bin/core"], &[&word, "--core", &core]]
+    {
+        let (code, printed, said) = crash.look(options, &script)?;
+        ensure!(
+            code == Some(0) && printed == format!("{sum}  -\n/bin/crashes\n"),
+            "{options:?}: {printed} {said}"
+        );
+        ensure!(said.contains(&format!("{word} has all 1 files")), "{options:?}: {said}");
+    }
     Ok(())
 }
 

@@ -162,7 +162,15 @@ fn check(word: &str, root: &Root, of: &Of<'_>) -> Result<()> {
     // The same, in the container.
     let inside = look(&[&target.name, "--core", "/cores/live"], &whole)?;
     same(&live, &inside).with_context(|| format!("{word}, in the container"))?;
-    kernel(word, &target, &dir, of, &kits)
+    kernel(word, &target, &dir, of, &kits)?;
+    run(Command::new("docker").args(["stop", "-t", "0", &target.name]))?;
+    let stopped = look(&["--core", &file], &whole)?;
+    same(&live, &stopped).with_context(|| format!("{word}, in the stopped container"))?;
+    // It is removed; only the image is left.
+    drop(target);
+    let whole = format!("purser: image:{} has all ", image.0);
+    let found = look(&["--core", &file], &whole)?;
+    same(&live, &found).with_context(|| format!("{word}, in the image"))
 }
 
 /// A core that the kernel has written, of a second process that died.

@@ -2,6 +2,7 @@
 //! The core that somebody means: on the host, in systemd-coredump's store or in a target; read, and ready to be handed
 //! to a session.
 
+use super::super::target::{Found, Subject};
 use super::super::who;
 use super::copy::Copy;
 use super::roots::{Root, of_host};
@@ -40,14 +41,14 @@ pub(super) enum Origin {
 
 impl CoreFile {
     /// `coredump:WHICH`, or a path; where there is a target, in there first.
-    pub(super) fn find(word: &str, target: Option<&Root>) -> anyhow::Result<CoreFile> {
+    pub(super) fn find(word: &str, target: Option<&Found>) -> anyhow::Result<CoreFile> {
         let path = Path::new(word);
         if let Some(which) = word.strip_prefix("coredump:") {
             let (file, name) = of_store(which)?;
             return CoreFile::read(file, name, Origin::Host);
         }
-        if let Some(root) = target
-            && let Some(file) = root.open(path).with_context(|| word.to_owned())?
+        if let Some(target) = target
+            && let Some(file) = inside(target, path).with_context(|| word.to_owned())?
         {
             return CoreFile::read(file, word.to_owned(), Origin::Target(path.to_owned()));
         }
@@ -109,6 +110,14 @@ impl CoreFile {
         let descriptor = self.file.as_raw_fd();
         let pid = rustix::process::getpid().as_raw_pid();
         Ok(Held { pid, descriptor, passing_name, name: name.to_owned() })
+    }
+}
+
+/// The file that a path means in a target.
+fn inside(target: &Found, path: &Path) -> anyhow::Result<Option<File>> {
+    match &target.subject {
+        Subject::Running(process) => Ok(Root::of(process.pid())?.open(path)?),
+        Subject::Still(still) => still.open(path),
     }
 }
 

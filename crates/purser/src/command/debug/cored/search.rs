@@ -2,13 +2,14 @@
 //! Which container, or whether the host or which image, has the program that a core is of. Compared is by build-id, and
 //! names are not believed.
 
+use super::super::still::stores;
 use super::super::target;
 use super::roots::Root;
 use crate::command::say;
 use anyhow::bail;
 use container::{Recorded, Sources};
 use cores::{Compared, Core, Match};
-use image::{Image, Stores, View};
+use image::{Image, View};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -193,8 +194,4 @@ fn look(core: &Arc<Core>, place: Place, sources: &Sources) -> Option<Home> {
         same: compared.same(),
         whole: compared.is_whole(),
     })
-}
-
-fn stores() -> Stores {
-    Stores::of_host()
 }
