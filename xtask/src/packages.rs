@@ -72,7 +72,7 @@ pub(crate) fn install(wanted: &[&str]) -> Result<()> {
     run(apt.env("DEBIAN_FRONTEND", "noninteractive")).context(
         "install packages: see apt's message above; is the network there, is another apt running?",
     )?;
-    disable_auditd(&missing)
+    disable_services(&missing)
 }
 
 /// Refreshes apt's lists.
@@ -139,13 +139,15 @@ impl Drop for Policy {
     }
 }
 
-/// Packages enable their services for the next boot whatever the rule says; auditd must not be.
-fn disable_auditd(installed: &[&str]) -> Result<()> {
-    if !installed.contains(&"auditd") || !Path::new("/usr/bin/systemctl").exists() {
-        return Ok(());
-    }
-    if !succeeds(&mut program("systemctl", ["disable", "auditd"])) {
-        bail!("auditd was installed but cannot be disabled: try `systemctl disable auditd`");
+/// Packages enable their services for the next boot whatever the rule says; those of tests must not be.
+fn disable_services(installed: &[&str]) -> Result<()> {
+    for (package, service) in [("auditd", "auditd"), ("openssh-server", "ssh")] {
+        if !installed.contains(&package) || !Path::new("/usr/bin/systemctl").exists() {
+            continue;
+        }
+        if !succeeds(&mut program("systemctl", ["disable", service])) {
+            bail!("{package} was installed but cannot be disabled: try `systemctl disable {service}`");
+        }
     }
     Ok(())
 }

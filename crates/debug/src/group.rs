@@ -4,9 +4,8 @@
 //! the session's id, or has it between its first two colons.
 
 use crate::spec::Limits;
-use crate::target::field;
 use crate::traced;
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
@@ -17,8 +16,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use sys::mounts::{READ_ONLY, set_mount_attributes};
 
-/// What keepers call themselves.
-const KEEPER: &str = "purser-debug";
 /// The cgroup that holds all sessions'.
 const PARENT: &str = "purser-debug";
 /// The v1 controllers that count or hold processes.
@@ -27,8 +24,6 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "freezer"];
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a warden to end its session by itself.
 const WARDENS_TIME: Duration = Duration::from_millis(1500);
-/// Time in which a session may have a cgroup and nobody in it yet.
-const STARTS_TIME: Duration = Duration::from_secs(20);
 const NAP: Duration = Duration::from_millis(2);
 /// How deep cgroups made inside a session are followed.
 const DEPTH_LIMIT: usize = 8;
@@ -49,6 +44,9 @@ struct Tree {
 #[derive(Debug)]
 pub(crate) struct Group {
     trees: Vec<(Tree, PathBuf)>,
+    /// Locks on their directories, for as long as somebody keeps the session. Another one who shares the hierarchies
+    /// need not see its socket: a container has a `/run` of its own.
+    _locks: Vec<File>,
 }
 
 /// Descriptors by which a process enters.
@@ -72,10 +70,10 @@ pub(crate) struct Members {
 impl Group {
     /// Makes it, empty.
     pub(crate) fn make(name: &str, limits: Limits) -> io::Result<Group> {
-        let mut group = Group { trees: Vec::new() };
+        let mut group = Group { trees: Vec::new(), _locks: Vec::new() };
         for tree in trees()? {
             let path = tree.mount.join(PARENT).join(name);
-            make_below_parent(&tree, &path)?;
+            group._locks.push(make_locked(&tree, &path)?);
             group.trees.push((tree, path));
         }
         if group.trees.is_empty() {
@@ -220,6 +218,22 @@ fn read_only_lists(cgroup: &Path, count: usize) -> io::Result<Vec<File>> {
     (0..count).map(|_| open()).collect()
 }
 
+/// Makes a cgroup and locks it. Whoever collects what is left over may take it away before it is locked.
+fn make_locked(tree: &Tree, path: &Path) -> io::Result<File> {
+    for _ in 0..16 {
+        make_below_parent(tree, path)?;
+        let locked = File::open(path).and_then(|dir| {
+            flock(&dir, FlockOperation::NonBlockingLockShared)?;
+            Ok(dir)
+        });
+        match locked {
+            Ok(dir) if path.exists() => return Ok(dir),
+            _ => remove(path, 0),
+        };
+    }
+    Err(io::Error::other("the cgroup is taken away again and again"))
+}
+
 fn make_below_parent(tree: &Tree, path: &Path) -> io::Result<()> {
     // Another session's end may take the parent away in between.
     for _ in 0..16 {
@@ -287,37 +301,7 @@ fn id_in(name: &str) -> &str {
     name.split(':').nth(1).unwrap_or(name)
 }
 
-/// Whether a session whose socket is not to be seen has a keeper all the same: one that has another `/run`, such as
-/// in a container, and the same cgroups. Its maker is a child of that keeper; whoever is in another pid namespace, or
-/// has only just come, is nobody's to judge.
-pub(crate) fn is_of_others(id: &str) -> bool {
-    let Ok(trees) = trees() else { return true };
-    let of = |tree: Tree| inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT).collect::<Vec<_>>();
-    let is_its = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| id_in(name) == id)
-    };
-    trees.into_iter().flat_map(of).filter(is_its).any(|path| is_young(&path) || has_keeper(&path))
-}
-
-fn is_young(group: &Path) -> bool {
-    let made = fs::metadata(group).and_then(|metadata| metadata.modified());
-    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < STARTS_TIME))
-}
-
-fn has_keeper(group: &Path) -> bool {
-    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    let own = fs::read_link("/proc/self/ns/pid").ok();
-    let parent_is_keeper = |pid: &str| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let Some(parent) = field(&status, "PPid") else { return false };
-        let name = fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
-        // A target can call its own processes as it likes.
-        name.trim_end() == KEEPER && fs::read_link(format!("/proc/{parent}/ns/pid")).ok() == own
-    };
-    text.lines().any(|pid| pid == "0" || parent_is_keeper(pid))
-}
-
-/// Ends and removes what a session without a keeper left.
+/// Ends and removes what a session without a keeper left. False when somebody keeps it after all.
 pub(crate) fn clear_stale(id: &str) -> bool {
     let Ok(trees) = trees() else { return false };
     let of = |tree: Tree| {
@@ -327,7 +311,17 @@ pub(crate) fn clear_stale(id: &str) -> bool {
         };
         found.filter(is_its).map(move |path| (tree.clone(), path)).collect::<Vec<_>>()
     };
-    let group = Group { trees: trees.into_iter().flat_map(of).collect() };
+    let trees: Vec<(Tree, PathBuf)> = trees.into_iter().flat_map(of).collect();
+    let mut locks = Vec::new();
+    for (_, path) in &trees {
+        // One that is gone already is nobody's.
+        let Ok(dir) = File::open(path) else { continue };
+        if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return false;
+        }
+        locks.push(dir);
+    }
+    let group = Group { trees, _locks: locks };
     group.wait_for_warden();
     group.clear()
 }

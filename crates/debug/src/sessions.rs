@@ -104,11 +104,12 @@ pub fn collect(directory: &Path) -> usize {
     known.sort();
     known.dedup();
     // A keeper that is slow to answer is one all the same.
-    let is_stale = |id: &String| match knock(directory, id).map_err(|error| error.kind()) {
-        Err(io::ErrorKind::ConnectionRefused) => true,
-        // Removed by its keeper as the last thing, or in another's `/run`.
-        Err(io::ErrorKind::NotFound) => !group::is_of_others(id),
-        _ => false,
+    // A socket that is not to be seen may be in another `/run`; the lock on the cgroup is to be seen everywhere.
+    let is_stale = |id: &String| {
+        let error = knock(directory, id).err();
+        error.is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+        })
     };
     let mut collected = 0;
     for id in known.into_iter().filter(is_stale) {

@@ -316,10 +316,11 @@ impl Warden {
     }
 
     /// Has those who trace somebody let go by themselves. A breakpoint is an instruction in the program, and one that is
-    /// left behind kills whoever comes by it.
-    fn ask_tracers(&mut self) {
+    /// left behind kills whoever comes by it. Those who were traced are given back: a tracer may end and leave them stopped.
+    fn ask_tracers(&mut self) -> Vec<Traced> {
         let begun = Instant::now();
         let mut asked: Vec<Pid> = Vec::new();
+        let mut seen: Vec<Traced> = Vec::new();
         // Once: there are not many looks.
         let others = self.others();
         while begun.elapsed() < GRACE {
@@ -327,7 +328,10 @@ impl Warden {
             if traced.is_empty() {
                 break;
             }
-            for Traced { tracer, .. } in traced {
+            for Traced { pid, tracer } in traced {
+                if !seen.iter().any(|one| one.pid == pid) {
+                    seen.push(Traced { pid, tracer });
+                }
                 if !asked.contains(&tracer) {
                     asked.push(tracer);
                     kill_process(tracer, Signal::TERM).unwrap_or_default();
@@ -339,12 +343,12 @@ impl Warden {
             poll(&mut ended, Some(&LOOK)).unwrap_or_default();
             self.reap();
         }
+        seen
     }
 
     /// Ends and reaps everybody who is left.
     fn clear(&mut self) {
-        self.ask_tracers();
-        let mut traced: Vec<Traced> = Vec::new();
+        let mut traced = self.ask_tracers();
         for _ in 0..ROUNDS {
             let others = self.others();
             if others.is_empty() {

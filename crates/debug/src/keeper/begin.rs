@@ -123,6 +123,7 @@ fn with_warden(spec: Spec, held: Held, client: Link) -> Result<Keeper, (Link, Fa
         }
         Ok(Forked::Parent { child }) => Ok(keeper(spec, host, child)),
         Err(error) => {
+            host.group.clear();
             let hint = why_no_fork(&error);
             let doing = "starting a process for the session";
             Err(give_up(host.client, host.door, Failure::ours(format!("{doing}: {error}{hint}"))))

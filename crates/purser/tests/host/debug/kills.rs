@@ -233,16 +233,6 @@ fn sessions_of_others_are_left_alone() -> Result<()> {
         .stdout(Stdio::piped())
         .spawn()?;
     std::io::Read::read_exact(session.stdout.as_mut().context("no pipe")?, &mut [0; 3])?;
-    // Older than a session may be that has only just begun.
-    let id = crate::lab::run(std::process::Command::new("docker").args([
-        "inspect",
-        "-f",
-        "{{.Id}}",
-        &target.name,
-    ]))?;
-    let groups: Vec<String> = marks().into_iter().filter(|mark| mark.ends_with(id.trim())).collect();
-    ensure!(!groups.is_empty(), "the session has no cgroup");
-    crate::lab::run(std::process::Command::new("touch").args(["-d", "1 hour ago"]).args(&groups))?;
     for more in [&["-m"][..], &["-m", "-p", "-f", "--mount-proc"]] {
         let script = "mount -t tmpfs run /run && exec \"$@\"";
         let mut other = std::process::Command::new("unshare");
