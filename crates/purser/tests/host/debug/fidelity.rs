@@ -5,18 +5,15 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Container, debug, kits, printed, processes_like};
-use crate::agent::purser;
+use super::{Container, debug, printed};
 use crate::kill9::setting;
 use crate::lab::{Lab, output, run, temporary, unique, wait_limited};
 
 const BYTES: u64 = 64 << 20;
-const PARALLEL: u32 = 30;
 
 #[test]
 fn exit_codes_are_the_commands() -> Result<()> {
@@ -189,38 +186,6 @@ fn a_bare_process_and_runc() -> Result<()> {
     wait_limited(&mut runc, Duration::from_secs(10))?.context("runc does not end")?;
     ensure!(told?.iter().all(|told| told == "0\nbase\n"), "another answer from runc");
     Ok(())
-}
-
-#[test]
-fn many_at_once() -> Result<()> {
-    let _lab = Lab::enter()?;
-    let target = Container::idle("many", &[])?;
-    kits()?;
-    let (before, marks) = (processes_like(target.pid)?, super::marks());
-    let sessions = setting("PURSER_SESSIONS", PARALLEL)?;
-    let name = target.name.as_str();
-    thread::scope(|scope| -> Result<()> {
-        let all: Vec<_> = (0..sessions)
-            .map(|number| {
-                scope.spawn(move || -> Result<()> {
-                    let mut command = purser();
-                    command.args(["debug", name, "--kits"]).arg(temporary().join("kits"));
-                    command.args(["--", "sh", "-c", &format!("sleep 1; exit {}", number % 256)]);
-                    let output = output(&mut command)?;
-                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                    ensure!(
-                        output.status.code() == i32::try_from(number % 256).ok(),
-                        "{}: {said}",
-                        output.status
-                    );
-                    Ok(())
-                })
-            })
-            .collect();
-        all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a session panicked"))?)
-    })?;
-    target.is_as_before(&before)?;
-    super::nothing_is_left(&marks)
 }
 
 /// A file of the host is behind a pipe: opened anew in the target it is nobody's file.

@@ -11,6 +11,7 @@ mod fidelity; // exit codes, pipes, users, both ways to build the root
 mod kills; // every process of a session is killed at any point
 mod remote; // on another host, through its Docker daemon
 mod runtimes; // each runtime, for real
+mod size; // a gigabyte, a hundred sessions, and what the kernel sees of them
 mod still; // images and stopped containers
 mod terminal; // driven through a real terminal
 mod traces; // nothing is written, counted or left

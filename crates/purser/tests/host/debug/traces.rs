@@ -50,7 +50,7 @@ fn memory_counts_for_the_session_alone() -> Result<()> {
 }
 
 /// The file that counts the memory of a process's cgroup.
-fn usage_of(pid: i32) -> Result<PathBuf> {
+pub(super) fn usage_of(pid: i32) -> Result<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let of = |head: &str| {
         text.lines()
@@ -63,7 +63,7 @@ fn usage_of(pid: i32) -> Result<PathBuf> {
     })
 }
 
-fn read(file: &PathBuf) -> Result<i64> {
+pub(super) fn read(file: &PathBuf) -> Result<i64> {
     Ok(fs::read_to_string(file)?.trim().parse()?)
 }
 
