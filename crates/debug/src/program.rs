@@ -37,6 +37,7 @@ pub(crate) fn become_program(spec: &Spec, who: Identity, streams: Streams, paren
         Ok(()) => {}
         Err(failure) => return failure,
     }
+    sys::process::heed_all_signals();
     // A change of user forgets it, so it is asked for last; the parent may have gone before.
     let watched = set_parent_process_death_signal(Some(Signal::KILL));
     if watched.is_err() || getppid() != Some(parent) {

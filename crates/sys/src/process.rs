@@ -78,6 +78,18 @@ pub fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     }
 }
 
+/// Gives every signal its usual effect, as far as the kernel lets. What a process ignores its programs ignore, too:
+/// a shell without job control has those in the background ignore SIGINT and SIGQUIT, and nohup SIGHUP.
+pub fn heed_all_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default action runs no code of ours. A number that may not be set is refused.
+        #[expect(unsafe_code, reason = "rustix leaves signal handlers to the C library")]
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
+
 fn plain_fork() -> libc::c_long {
     // SAFETY: the process has one thread, so no lock is held by a thread that the child does not have.
     #[expect(unsafe_code, reason = "rustix has no fork for programs that use a C library")]

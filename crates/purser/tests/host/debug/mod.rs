@@ -79,6 +79,7 @@ fn make_kits() -> Result<PathBuf> {
         symlink("busybox", bin.join(applet))?;
     }
     compiled("attach", &bin)?;
+    compiled("raise", &bin)?;
     let text = "name = \"base\"\nversion = \"1\"\narch = \"x86_64\"\nsummary = \"busybox\"\npath = [\"bin\"]\n\
                 [environment]\nKIT_SHARE = \"@/share\"\n";
     fs::write(kits.join("base/kit.toml"), text)?;

@@ -1,25 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fidelity at size: a gigabyte through a session, a hundred sessions at once, and what
+//! Fidelity at size: a gigabyte through a session, a hundred sessions at once, every exit code there is, and what
 //! the kernel saw of all that in the target's file systems, which is nothing.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
 use super::traces::{read, usage_of};
-use super::{Container, debug, marks, nothing_is_left, processes_like, status, wait_until};
+use super::{Container, debug, kits, marks, nothing_is_left, processes_like, status, wait_until};
 use crate::kill9::setting;
-use crate::lab::{Lab, run, source_dir, temporary};
+use crate::lab::{Lab, output, run, source_dir, temporary};
 
+/// Signals that do not end a process by themselves: CHLD, CONT, four that stop it, URG and WINCH.
+const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
+/// The highest number of a signal.
+const SIGNALS: i32 = 64;
+/// Those that a C library keeps for itself.
+const RESERVED: [i32; 2] = [32, 33];
+const WORKERS: usize = 4;
 const SESSIONS: u32 = 100;
 /// What a client may take, in kB.
 const CLIENT_LIMIT: u64 = 30_000;
 /// The kernel counts in batches for each CPU.
 const NOISE: i64 = 512 << 10;
 const PIPE_MIB: u32 = 1024;
+
+#[test]
+fn every_exit_code_and_signal() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("every", &[])?;
+    kits()?;
+    let ends = |signal: &i32| !HARMLESS.contains(signal) && !RESERVED.contains(signal);
+    let codes = (0..=255).map(|code| (vec!["sh".to_owned(), "-c".into(), format!("exit {code}")], code));
+    // Not by a shell, which has ideas of its own about some of them; and by a client that was started in the
+    // background, whose own two signals are ignored.
+    let signals = (1..=SIGNALS).filter(ends);
+    let signals = signals.map(|signal| (vec!["raise".to_owned(), signal.to_string()], 128 + signal));
+    let all: Vec<(Vec<String>, i32)> = codes.chain(signals).collect();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let workers: Vec<_> = all
+            .chunks(all.len().div_ceil(WORKERS))
+            .map(|share| {
+                scope.spawn(|| share.iter().try_for_each(|(script, code)| ends_so(&target, script, *code)))
+            })
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
+    })?;
+    println!("{} sessions in {:?}", all.len(), begun.elapsed());
+    Ok(())
+}
+
+fn ends_so(target: &Container, command: &[String], wanted: i32) -> Result<()> {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let session = debug(&target.name, &[], &words)?;
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "trap '' INT QUIT; exec \"$@\"", "sh"])
+        .arg(session.get_program())
+        .args(session.get_args());
+    let ended = output(&mut deaf)?;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    ensure!(ended.status.code() == Some(wanted) && said.is_empty(), "{command:?}: {} {said}", ended.status);
+    Ok(())
+}
 
 /// In and out at once. PURSER_PIPE_MIB sets how much.
 #[test]
