@@ -10,12 +10,12 @@ use rustix::fs::{Access, access};
 use rustix::process::{Gid, Pid, Uid};
 use rustix::process::{Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::{CString, NulError, OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Where programs are when the target's process has no PATH.
 pub(crate) const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -49,9 +49,10 @@ pub(crate) fn become_program(spec: &Spec, who: Identity, streams: Streams, paren
         Ok(found) => found,
         Err(failure) => return failure,
     };
-    let mut command = Command::new(&found.file);
-    command.arg0(&found.words[0]).args(&found.words[1..]).env_clear().envs(environment);
-    let error = command.exec();
+    let error = match as_the_kernel_takes_them(&found, environment) {
+        Ok((file, words, environment)) => sys::process::execute(&file, &words, &environment),
+        Err(error) => error.into(),
+    };
     cannot_run(&found.file, &error)
 }
 
@@ -166,6 +167,21 @@ fn command(spec: &Spec, path: &str) -> Result<Found, Failure> {
     };
     let file = find(name, path)?;
     Ok(Found { file, words: spec.command.clone() })
+}
+
+/// The file, the words and the variables; of two variables of one name the latter.
+fn as_the_kernel_takes_them(
+    found: &Found,
+    environment: Vec<(OsString, OsString)>,
+) -> Result<(CString, Vec<CString>, Vec<CString>), NulError> {
+    let file = CString::new(found.file.as_os_str().as_bytes())?;
+    let words = found.words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
+    let environment: BTreeMap<OsString, OsString> = environment.into_iter().collect();
+    let variable = |(name, value): (&OsString, &OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let environment = environment.iter().map(variable).collect::<Result<_, _>>()?;
+    Ok((file, words, environment))
 }
 
 /// A shell of a kit has the kit's settings, and none obeys those of the target.

@@ -42,6 +42,9 @@ pub struct Session {
     pub kits: Vec<String>,
     /// When it began, in seconds since 1970.
     pub since_secs: u64,
+    /// The user of this host who began it.
+    #[serde(default)]
+    pub owner: u32,
     /// Whether somebody has its streams or its terminal now.
     pub is_attached: bool,
     /// Whether one can attach to it.

@@ -49,6 +49,8 @@ pub struct Spec {
     pub directory: PathBuf,
     /// When it began, in seconds since 1970, for lists.
     pub since_secs: u64,
+    /// The user of this host who began it.
+    pub owner: u32,
     /// After how many seconds it is ended.
     pub limit_secs: Option<u64>,
     /// What is known of the target's process.

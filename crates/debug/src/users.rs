@@ -53,6 +53,10 @@ fn parse(
             }
         },
     };
+    // To the kernel it means that nothing changes: the program would stay root.
+    if user == u32::MAX || group == u32::MAX {
+        return Err(format!("{} is the number of no user and no group; give another", u32::MAX));
+    }
     Ok(Identity { user, group })
 }
 
@@ -101,5 +105,7 @@ mod tests {
         assert!(ask("app", Some("wheel")).unwrap_err().contains("wheel"));
         assert!(ask("big", None).is_err());
         assert!(ask("", None).is_err());
+        // No change, to the kernel.
+        assert!(ask("4294967295", None).is_err() && ask("app", Some("4294967295")).is_err());
     }
 }

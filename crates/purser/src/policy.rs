@@ -2,8 +2,8 @@
 //! Who may begin which debugging session, by `[[debug.allow]]`. Decides only; the record is somebody else's
 //! business, and so is who asks.
 
-use crate::config::{Allow, Debug, WRITABLE};
-use debug::{Bind, Source};
+use crate::config::{Allow, Debug, Forwarding, WRITABLE};
+use debug::{Bind, Forward, Source};
 use std::time::Duration;
 
 /// A session that somebody wants.
@@ -27,6 +27,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) privileged: bool,
     /// Files and directories that it is to see beside the target's.
     pub(crate) volumes: &'a [Bind],
+    /// Ports of the target that are to be ports of this host.
+    pub(crate) forwards: &'a [Forward],
     /// Why; empty when that is not told.
     pub(crate) reason: &'a str,
 }
@@ -103,10 +105,37 @@ fn lack(allow: &Allow, wanted: &Wanted<'_>) -> Option<String> {
         let how = if bind.read_only { "read" } else { "written" };
         return Some(format!("not with {} of the host to be {how}", path.display()));
     }
+    if let Some(forward) = wanted.forwards.iter().find(|forward| !may_open(allow, forward)) {
+        return Some(format!("not with -L {forward}"));
+    }
     if allow.require_reason && wanted.reason.trim().is_empty() {
         return Some("not without --reason".to_string());
     }
     None
+}
+
+/// Whether a port may be opened. Who is let near some ports only is not to let others near them.
+fn may_open(allow: &Allow, forward: &Forward) -> bool {
+    match &allow.forward {
+        Forwarding::Any(all) => *all,
+        Forwarding::Ports(ports) => forward.here.ip().is_loopback() && ports.contains(&forward.there),
+    }
+}
+
+/// Whether any entry is about this user and container, so that the user may know of it. Without entries root knows all.
+pub(crate) fn may_know(
+    debug: &Debug,
+    (user, groups): (&str, &[String]),
+    container: &str,
+    image: Option<&str>,
+) -> bool {
+    let wanted = Wanted { user, groups, target: container, container, ..Wanted::default() };
+    let is_for = |allow: &Allow| match image {
+        Some(image) => is_meant(allow, &Wanted { image, ..wanted.clone() }),
+        // Which image it was has been asked before.
+        None => is_meant(&Allow { images: Vec::new(), ..allow.clone() }, &wanted),
+    };
+    debug.allow.is_empty() || debug.allow.iter().any(is_for)
 }
 
 /// Whether a volume is allowed: the target's own files are there without one.
@@ -120,7 +149,7 @@ fn may_see(allow: &Allow, bind: &Bind) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Granted, Wanted, decide};
+    use super::{Granted, Wanted, decide, may_know};
     use crate::config::{Debug, parse};
     use debug::{Bind, Source};
     use std::time::Duration;
@@ -133,6 +162,7 @@ targets = ["web-*", "pid:*"]
 kits = ["base", "net"]
 capabilities = ["NET_RAW"]
 volumes = ["/srv/read", "/srv/write:rw"]
+forward = [80]
 require_reason = true
 max_time = "1h"
 [[debug.allow]]
@@ -140,6 +170,7 @@ name = "root"
 users = ["root"]
 images = ["registry.example/*"]
 privileged = true
+forward = true
 "#;
 
     fn policy() -> Debug {
@@ -166,6 +197,36 @@ privileged = true
         let refused = oncall(host("/srv/read"), false).unwrap_err();
         assert!(refused.ends_with("oncall: not with /srv/read of the host to be written"), "{refused}");
         assert!(oncall(host("/srv/readable"), true).is_err() && oncall(host("/srv"), true).is_err());
+    }
+
+    #[test]
+    fn ports_are_named() {
+        let wanted = |user, word: &str| {
+            let forwards = [word.parse().unwrap()];
+            let wanted = Wanted {
+                user,
+                container: "web-1",
+                image: "registry.example/web",
+                reason: "x",
+                forwards: &forwards,
+                ..Wanted::default()
+            };
+            decide(&policy(), &wanted).map(|granted| granted.by.unwrap_or_default())
+        };
+        assert!(wanted("ann", "8080:80").is_ok() && wanted("ann", "[::1]:8080:80").is_ok());
+        assert!(wanted("ann", "81").unwrap_err().ends_with("oncall: not with -L 127.0.0.1:81 to 81"));
+        assert!(wanted("ann", "0.0.0.0:80:80").is_err());
+        assert!(wanted("root", "0.0.0.0:1:1").is_ok());
+    }
+
+    #[test]
+    fn who_may_not_work_somewhere_does_not_know_of_it() {
+        let sre = ["sre".to_string()];
+        let knows = |user, groups: &[String], name, image| may_know(&policy(), (user, groups), name, image);
+        assert!(knows("ann", &[], "web-1", Some("x")) && knows("bob", &sre, "web-1", None));
+        assert!(!knows("ann", &[], "db", Some("x")) && !knows("bob", &[], "web-1", Some("x")));
+        assert!(knows("root", &[], "db", None) && !knows("root", &[], "db", Some("x")));
+        assert!(may_know(&Debug::default(), ("ann", &[]), "db", None));
     }
 
     #[test]

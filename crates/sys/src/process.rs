@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Processes that go on with the program they are a copy of, and their way out.
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -50,6 +51,25 @@ pub fn peer(socket: BorrowedFd<'_>) -> Option<i32> {
         )
     };
     (result == 0 && who.pid > 0).then_some(who.pid)
+}
+
+/// Turns this process into a program, with signals as a program expects them. `file` is executed as it is: the C
+/// library's function, and so the standard library's, hands what is no program to a shell.
+pub fn execute(file: &CStr, words: &[CString], environment: &[CString]) -> io::Error {
+    let list =
+        |all: &[CString]| all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
+    let (words, environment) = (list(words), list(environment));
+    // SAFETY: the default action of this signal has no handler; the standard library has it ignored.
+    #[expect(unsafe_code, reason = "rustix has no signals of this process")]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+    // SAFETY: `file` and the texts behind both lists end with a zero, the lists with a null, and all outlive the call.
+    #[expect(unsafe_code, reason = "rustix has no execve")]
+    unsafe {
+        libc::execve(file.as_ptr(), words.as_ptr(), environment.as_ptr());
+    }
+    io::Error::last_os_error()
 }
 
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

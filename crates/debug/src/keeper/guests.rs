@@ -114,6 +114,7 @@ impl Keeper {
             user: self.spec.user.clone(),
             kits: self.spec.kits.iter().map(|kit| kit.name.clone()).take(64).collect(),
             since_secs: self.spec.since_secs,
+            owner: self.spec.owner,
             is_attached: self.client.is_some(),
             has_terminal: self.spec.terminal.is_some(),
         }

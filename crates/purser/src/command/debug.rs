@@ -6,6 +6,7 @@ mod cored;
 mod cores;
 mod debug_files;
 mod kits;
+mod meant;
 mod record;
 mod remote;
 mod sessions;
@@ -37,6 +38,7 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use target::Knows;
 use volumes::Volume;
 
 /// The hidden command that keeps a session.
@@ -110,6 +112,9 @@ struct Session {
     /// All capabilities, device nodes, and set-user-ID programs.
     #[arg(short, long)]
     privileged: bool,
+    /// Do not ask whether --privileged is meant.
+    #[arg(long)]
+    yes: bool,
     /// A file or directory of this host for the session: at the same path, or at DST; $c/PATH is one of the target's.
     /// May be repeated.
     #[arg(short, long = "volume", value_name = "SRC[:DST][:ro|rw]")]
@@ -199,10 +204,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
         Some(Action::Cores(list)) => cores::list(&list),
         Some(Action::Sessions(list)) => sessions::list(&list),
-        Some(Action::Attach(_) | Action::End(_)) if who::comes_by_sudo() => {
-            // Whose session it is, and whether one may be where it is, nobody has asked.
-            Err(Usage("attach and end are not for who comes by sudo; root may use them".into()).into())
-        }
         Some(Action::Attach(attach)) => sessions::attach(&attach),
         Some(Action::End(end)) => sessions::end(&end),
         None if args.session.as_program.is_some() => Err(Usage(
@@ -265,15 +266,21 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         return Err(Usage(format!("a reason, and a target, has at most {REASON_LIMIT} bytes")).into());
     }
     let config = session.place.load()?.0;
+    let who = session.behalf.as_ref().map_or_else(who::Who::asks, Behalf::who);
     if session.remote.is_given() {
+        if !meant::is_meant(&session)? {
+            anyhow::bail!("not begun");
+        }
         return remote::begin(&session, &config);
     }
     let sources = behalf::sources(session.behalf.as_ref(), &config.runtimes);
-    let mut core = cored::wanted(&mut session, &sources)?;
+    let knows = |one: &container::Recorded| who.may_know(&config.debug, one);
+    let knows = Knows((!config.debug.allow.is_empty()).then_some(&knows));
+    let mut core = cored::wanted(&mut session, &sources, knows)?;
     let found = match core.as_mut().and_then(|core| core.found.take()) {
         Some(found) => found,
-        None if session.scratch => target::copy(&session.target, &sources)?,
-        None => target::resolve(&session.target, &sources)?,
+        None if session.scratch => target::copy(&session.target, &sources, knows)?,
+        None => target::resolve(&session.target, &sources, knows)?,
     };
     // Its keeper is in another directory.
     let shelf = session.kits.as_ref().unwrap_or(&config.debug.kits);
@@ -294,7 +301,7 @@ fn begin(mut session: Session) -> anyhow::Result<Exit> {
         spec.capabilities = behalf::givable(spec.capabilities)?;
         spec.granted = behalf::givable(spec.granted)?;
     }
-    let note = allowed(&session, &config, &found, &kits, &mut spec)?;
+    let note = allowed(&session, &config, (&who, knows), &found, &kits, &mut spec)?;
     tell_still(&session, &spec, &found)?;
     let target = found.enter(session.room_mib.saturating_mul(1 << 20)).inspect_err(|error| {
         tell_end(&note, 125, &error.to_string(), Duration::ZERO);
@@ -329,13 +336,22 @@ fn with_target(
     }
     spec.note = serde_json::to_string(note).context("writing a note down")?;
     tell(&spec, target, kits, &session.target);
+    if !meant::is_meant(session)? {
+        tell_end(note, 125, "it was not meant", Duration::ZERO);
+        anyhow::bail!("not begun");
+    }
     if kits.is_empty() && spec.terminal.is_some() && output::is_watched() {
         let dir = shelf.display();
         say(&format!("purser: there are no kits in {dir}, so only the target's own programs are there"));
     }
+    hold(session, &spec, target, note)
+}
+
+/// The session itself, to its end or until its client leaves it.
+fn hold(session: &Session, spec: &Spec, target: &Target, note: &record::Note) -> anyhow::Result<Exit> {
     // Nobody could come back to a session whose way is gone.
     let keys = if session.behalf.is_some() { &DetachKeys::none() } else { &session.detach_keys };
-    let outcome = debug::start(&spec, target, &[KEEPER], keys).inspect_err(|error| {
+    let outcome = debug::start(spec, target, &[KEEPER], keys).inspect_err(|error| {
         if matches!(error, DebugError::KeeperGone) {
             tell_end(note, 137, "its keeper was killed", Duration::ZERO);
         }
@@ -443,26 +459,30 @@ fn mind_sudo(session: &Session) -> Result<(), Usage> {
     }
 }
 
-/// Asks the policy, and has the start recorded; what the end needs for the same is given back. A session that is
-/// refused is recorded, too.
-fn allowed(
-    session: &Session,
-    config: &Config,
-    found: &target::Found,
-    kits: &[kits::Chosen],
-    spec: &mut Spec,
-) -> anyhow::Result<record::Note> {
-    let who = session.behalf.as_ref().map_or_else(who::Who::asks, Behalf::who);
-    let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
+/// The capabilities that the policy is asked about, by name.
+fn beyond_target(session: &Session, found: &target::Found, all: Capabilities) -> Vec<String> {
     // A process that somebody picked by its number may have more rights than its container has.
     let usual = match session.target.starts_with("pid:") {
         true => Capabilities::default(),
         false => found.capabilities(),
     };
-    let usual = usual.and(Capabilities::shield());
-    let capabilities = spec.capabilities.without(usual).to_string();
-    let capabilities: Vec<String> =
-        capabilities.split(' ').filter(|word| *word != "none").map(str::to_string).collect();
+    let beyond = all.without(usual.and(Capabilities::shield())).to_string();
+    beyond.split(' ').filter(|word| *word != "none").map(str::to_string).collect()
+}
+
+/// Asks the policy, and has the start recorded; what the end needs for the same is given back. A session that is
+/// refused is recorded, too.
+fn allowed(
+    session: &Session,
+    config: &Config,
+    (who, knows): (&who::Who, Knows<'_>),
+    found: &target::Found,
+    kits: &[kits::Chosen],
+    spec: &mut Spec,
+) -> anyhow::Result<record::Note> {
+    spec.owner = who.uid;
+    let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
+    let capabilities = beyond_target(session, found, spec.capabilities);
     let container = found.container.as_ref();
     // An image is not the container that is called so.
     let is_image = found.name.starts_with("image:") || found.name.starts_with("archive:");
@@ -476,6 +496,7 @@ fn allowed(
         capabilities: capabilities.as_slice(),
         privileged: session.privileged,
         volumes: &spec.binds,
+        forwards: &session.forward,
         reason: &session.reason,
     };
     let start = event::Session {
@@ -501,6 +522,14 @@ fn allowed(
             record::tell(store, &record::event(container, Body::Session(Box::new(refusal)))).err();
         let unrecorded =
             unrecorded.map_or(String::new(), |error| format!(" (and this is not recorded: {error})"));
+        // Who is not to know of a container hears the same as when there is none.
+        let why = match found.container.as_ref().filter(|one| !knows.of(one)) {
+            Some(_) => {
+                let sources = behalf::sources(session.behalf.as_ref(), &config.runtimes);
+                target::unknown(&session.target, &sources, knows)
+            }
+            None => why,
+        };
         anyhow::anyhow!("{why}{unrecorded}")
     })?;
     let start = record::event(container, Body::Session(Box::new(start)));
@@ -572,6 +601,7 @@ fn specification(session: &Session, found: &target::Found, kits: &[kits::Chosen]
         },
         directory: debug::DIRECTORY.into(),
         since_secs: since.as_secs(),
+        owner: 0,
         limit_secs: None,
         facts: debug::Facts::default(),
         note: String::new(),
@@ -657,4 +687,8 @@ fn tell(spec: &Spec, target: &Target, kits: &[kits::Chosen], word: &str) {
     let names = if names.is_empty() { "none".to_owned() } else { names.join(" ") };
     say(&format!("purser: session {} in {word}, kits: {names}", spec.id));
     say(&format!("purser: capabilities: {}", spec.capabilities));
+    let more = spec.capabilities.without(target.capabilities()).without(Capabilities::shield());
+    if !more.is_empty() {
+        say(&format!("purser: of these the target's process does not have: {more}"));
+    }
 }

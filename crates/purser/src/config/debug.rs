@@ -91,6 +91,23 @@ pub enum Pull {
     Always,
 }
 
+/// Which ports of a target may be opened on this host: `true` for all, on any address of the host, `false` for none,
+/// or a list of the target's ports, on loopback addresses only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Forwarding {
+    /// All or none.
+    Any(bool),
+    /// Those of the target.
+    Ports(Vec<u16>),
+}
+
+impl Default for Forwarding {
+    fn default() -> Forwarding {
+        Forwarding::Any(false)
+    }
+}
+
 /// `[[debug.allow]]`: sessions that may be. All conditions given must hold; one entry that fits is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,6 +132,9 @@ pub struct Allow {
     /// Files and directories of the host that a session may see, with all below them; it may write with `:rw` only.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// Ports of targets that may be opened on this host.
+    #[serde(default)]
+    pub forward: Forwarding,
     /// Whether all capabilities may be asked for at once.
     #[serde(default)]
     pub privileged: bool,
@@ -181,6 +201,9 @@ pub(super) fn check(debug: &Debug) -> Result<(), Fault> {
         if let Some(place) = allow.volumes.iter().position(is_no_path) {
             let text = "write an absolute path, with :rw behind it when it may be written";
             return check::fault(format!("{}[{place}]", at("volumes")), text);
+        }
+        if let Forwarding::Ports(ports) = &allow.forward {
+            check::list(&at("forward"), ports.len())?;
         }
         check::list(&at("targets"), allow.targets.len())?;
         check::list(&at("images"), allow.images.len())?;

@@ -130,6 +130,10 @@ pub const KEYS: &[Key] = &[
         "debug.allow.volumes",
         "Files and directories of the host that a session may see (`--volume`), with all below; `PATH:rw` may be written.",
     ),
+    key(
+        "debug.allow.forward",
+        "Ports of targets that `-L` may open here: true for all on any address, or a list of them for loopback addresses.",
+    ),
     key("debug.allow.privileged", "Whether all capabilities may be asked for at once."),
     key("debug.allow.require_reason", "Whether a reason must be given."),
     key("debug.allow.max_time", "How long a session may last; as long as it likes when it is left out."),

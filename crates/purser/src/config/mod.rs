@@ -20,7 +20,7 @@ pub mod sink;
 pub mod source;
 mod spots;
 
-pub use debug::{Allow, Debug, Pull, WRITABLE, check_server};
+pub use debug::{Allow, Debug, Forwarding, Pull, WRITABLE, check_server};
 pub use error::ConfigError;
 pub use glob::{GLOB_LIMIT, Glob};
 pub use keys::{KEYS, Key};

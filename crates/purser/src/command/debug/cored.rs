@@ -7,7 +7,7 @@ mod file;
 mod roots;
 mod search;
 
-use super::target::{self, Found};
+use super::target::{self, Found, Knows};
 use super::{Session, terminal};
 use crate::command::say;
 use crate::table::harmless;
@@ -44,11 +44,15 @@ pub(super) struct Cored {
 }
 
 /// The core that is asked for, if one is. Settles what the session's target is, with which kit and which command.
-pub(super) fn wanted(session: &mut Session, sources: &Sources) -> anyhow::Result<Option<Cored>> {
+pub(super) fn wanted(
+    session: &mut Session,
+    sources: &Sources,
+    knows: Knows<'_>,
+) -> anyhow::Result<Option<Cored>> {
     let Some(word) = session.core.clone() else { return Ok(None) };
     let mut found = match session.target.is_empty() {
         true => None,
-        false => Some(target::resolve(&session.target, sources)?),
+        false => Some(target::resolve(&session.target, sources, knows)?),
     };
     let file = CoreFile::find(&word, found.as_ref())?;
     let core = Arc::new(file.core.clone());

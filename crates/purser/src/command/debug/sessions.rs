@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser debug sessions|attach|end`.
 
+use super::record;
+use super::who::{self, Who};
 use crate::command::output::{self, Format};
+use crate::command::place::Place;
 use crate::command::say;
 use crate::exit::Exit;
+use crate::policy;
 use crate::table::harmless;
 use debug::{DIRECTORY, DetachKeys, Outcome};
+use event::{Body, SessionAction};
 use jiff::Timestamp;
 use std::io::Write;
 use std::path::Path;
@@ -42,7 +47,11 @@ pub(super) struct End {
 
 pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
     debug::collect(Path::new(DIRECTORY));
-    let sessions = debug::list(Path::new(DIRECTORY));
+    let mut sessions = debug::list(Path::new(DIRECTORY));
+    if who::comes_by_sudo() {
+        let who = Who::asks();
+        sessions.retain(|session| session.owner == who.uid);
+    }
     let mut out = output::stdout();
     if args.output == Format::Json {
         for session in &sessions {
@@ -76,8 +85,48 @@ pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// The id of the session that is meant. Whoever comes by sudo has his own only, as long as the policy still has an
+/// entry for him and its target; another one is not there for him, and the record has that he tried.
+fn own(id: &str, action: &str) -> anyhow::Result<String> {
+    if !who::comes_by_sudo() {
+        return Ok(id.to_owned());
+    }
+    let who = Who::asks();
+    let config = Place::default().load()?.0;
+    let fits = |session: &debug::Session| !id.is_empty() && session.id.starts_with(id);
+    let found: Vec<debug::Session> = debug::list(Path::new(DIRECTORY)).into_iter().filter(fits).collect();
+    let is_own = |session: &&debug::Session| {
+        let place = (who.name.as_str(), who.groups.as_slice());
+        session.owner == who.uid && policy::may_know(&config.debug, place, &session.target, None)
+    };
+    let own: Vec<&debug::Session> = found.iter().filter(is_own).collect();
+    if let [one] = own.as_slice() {
+        return Ok(one.id.clone());
+    }
+    for other in found.iter().filter(|session| !is_own(session)) {
+        let refusal = event::Session {
+            action: SessionAction::Refused,
+            uid: who.uid,
+            user: who.name.clone(),
+            from: who.from.clone(),
+            target: other.target.clone(),
+            kits: other.kits.clone(),
+            detail: format!("{action} of session {}, which user {} began", other.id, other.owner),
+            ..event::Session::default()
+        };
+        let refusal = record::event("", Body::Session(Box::new(refusal)));
+        // Without an agent nobody records, and nothing is done either.
+        record::tell(&config.agent.store, &refusal).unwrap_or_default();
+    }
+    Err(debug::DebugError::NoSession { id: id.to_owned() }.into())
+}
+
 pub(super) fn attach(args: &Attach) -> anyhow::Result<Exit> {
-    match debug::attach(Path::new(DIRECTORY), &args.id, &args.detach_keys) {
+    let id = match own(&args.id, "attach") {
+        Ok(id) => id,
+        Err(error) => return Ok(super::refused(&error)),
+    };
+    match debug::attach(Path::new(DIRECTORY), &id, &args.detach_keys) {
         Ok(Outcome::Exited(code)) => Ok(Exit::Command(code)),
         Ok(Outcome::Detached) => {
             say("purser: the session goes on");
@@ -92,6 +141,6 @@ pub(super) fn attach(args: &Attach) -> anyhow::Result<Exit> {
 }
 
 pub(super) fn end(args: &End) -> anyhow::Result<Exit> {
-    debug::end(Path::new(DIRECTORY), &args.id)?;
+    debug::end(Path::new(DIRECTORY), &own(&args.id, "end")?)?;
     Ok(Exit::Success)
 }

@@ -77,6 +77,16 @@ impl Found {
     }
 }
 
+/// Which containers somebody may know of; all without a policy.
+#[derive(Clone, Copy)]
+pub(super) struct Knows<'a>(pub(super) Option<&'a dyn Fn(&Recorded) -> bool>);
+
+impl Knows<'_> {
+    pub(super) fn of(self, one: &Recorded) -> bool {
+        self.0.is_none_or(|knows| knows(one))
+    }
+}
+
 /// What a word asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
@@ -99,16 +109,18 @@ pub(super) fn is_by_place(word: &str) -> bool {
 }
 
 /// What `word` means. What is not in the places of `sources` is looked for at the daemons that run.
-pub(super) fn resolve(word: &str, sources: &Sources) -> anyhow::Result<Found> {
-    resolve_as(word, sources, false)
+/// Somebody who may not know of a container never hears of it, unless it is the one that is meant: whoever asks then
+/// has that refused and recorded.
+pub(super) fn resolve(word: &str, sources: &Sources, knows: Knows<'_>) -> anyhow::Result<Found> {
+    resolve_as(word, sources, knows, false)
 }
 
 /// The files of what `word` means, even when it runs.
-pub(super) fn copy(word: &str, sources: &Sources) -> anyhow::Result<Found> {
-    resolve_as(word, sources, true)
+pub(super) fn copy(word: &str, sources: &Sources, knows: Knows<'_>) -> anyhow::Result<Found> {
+    resolve_as(word, sources, knows, true)
 }
 
-fn resolve_as(word: &str, sources: &Sources, is_copy: bool) -> anyhow::Result<Found> {
+fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) -> anyhow::Result<Found> {
     let wanted = parse(word)?;
     match &wanted {
         Wanted::Image(word) => return Ok(Found::still(with_record(Still::image(word)?))),
@@ -137,6 +149,11 @@ fn resolve_as(word: &str, sources: &Sources, is_copy: bool) -> anyhow::Result<Fo
     if fitting.is_empty() {
         fitting = self::fitting(others.get_or_insert_with(|| unrecorded(sources)), &wanted);
     }
+    if fitting.iter().any(|one| knows.of(one)) {
+        fitting.retain(|one| knows.of(one));
+    } else {
+        fitting.truncate(1);
+    }
     let [one] = fitting.as_slice() else {
         if !fitting.is_empty() {
             bail!(unclear(Unclear::Several, word, &fitting));
@@ -153,7 +170,9 @@ fn resolve_as(word: &str, sources: &Sources, is_copy: bool) -> anyhow::Result<Fo
             }
             _ => Unclear::Unknown,
         };
-        bail!(unclear(why, word, &everything(recorded, others.unwrap_or_default())));
+        let mut all = everything(recorded, others.unwrap_or_default());
+        all.retain(|one| knows.of(one));
+        bail!(unclear(if knows.0.is_some() { Unclear::NotKnown } else { why }, word, &all));
     };
     if is_copy {
         return files_of(&one.id, "a copy of a container");
@@ -166,6 +185,9 @@ fn resolve_as(word: &str, sources: &Sources, is_copy: bool) -> anyhow::Result<Fo
         .chain(others.iter().filter(|other| other.id == one.id))
         .find_map(|says| Some((at(says)?, says)))
     else {
+        if !knows.of(one) {
+            bail!(unknown(word, sources, knows));
+        }
         let files = files_of(&one.id, "a stopped container");
         return files.with_context(|| format!("{word} does not run, and its files cannot be opened"));
     };
@@ -179,6 +201,13 @@ fn files_of(id: &str, what: &'static str) -> anyhow::Result<Found> {
 
 fn with_record((still, recorded): (Still, Recorded)) -> (Still, Option<Recorded>) {
     (still, Some(recorded))
+}
+
+/// What somebody hears who names a container that is not there, or that is not to be known of.
+pub(super) fn unknown(word: &str, sources: &Sources, knows: Knows<'_>) -> String {
+    let mut all = everything(container::recorded(sources), unrecorded(sources));
+    all.retain(|one| knows.of(one));
+    unclear(Unclear::NotKnown, word, &all)
 }
 
 /// A container of runc or crun by its state, whose directory nobody need know of.
@@ -218,7 +247,7 @@ pub(super) fn still(sources: &Sources) -> Vec<Recorded> {
 /// What to call a container so that it and no other is meant.
 pub(super) fn word(one: &Recorded, sources: &Sources) -> String {
     let means = |word: &String| {
-        let found = resolve(word, sources).ok().and_then(|found| found.container);
+        let found = resolve(word, sources, Knows(None)).ok().and_then(|found| found.container);
         found.is_some_and(|found| found.id == one.id)
     };
     Some(one.name.clone()).filter(|name| !name.is_empty() && means(name)).unwrap_or_else(|| one.id.clone())
@@ -341,6 +370,8 @@ enum Unclear {
     Unknown,
     /// It may be in a directory that nobody knows of.
     UnknownToRunc,
+    /// There is none, or the one who asks may not know of it.
+    NotKnown,
 }
 
 /// An error that helps to the right word.
@@ -349,6 +380,7 @@ fn unclear(why: Unclear, word: &str, candidates: &[Recorded]) -> String {
         Unclear::Several => {
             format!("{word:?} may be one of several containers; write more of the id, or RUNTIME:NAME:")
         }
+        Unclear::NotKnown => format!("no container that you may debug is called {word:?}"),
         _ => format!("no container is called {word:?}"),
     };
     if why == Unclear::UnknownToRunc {
@@ -356,7 +388,9 @@ fn unclear(why: Unclear, word: &str, candidates: &[Recorded]) -> String {
     }
     match (why, candidates.is_empty()) {
         (Unclear::Several, _) => {}
+        (Unclear::NotKnown, true) => text.push_str(", and none such runs here"),
         (_, true) => text.push_str(", and none runs here; a process is pid:NUMBER"),
+        (Unclear::NotKnown, false) => text.push_str("; these are:"),
         (_, false) => text.push_str("; these run here:"),
     }
     for one in candidates.iter().take(CANDIDATES_LIMIT) {

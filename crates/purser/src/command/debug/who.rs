@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Who asks for a session, and from where. Who logged in counts, also behind `sudo` and `su`.
 
+use crate::config::Debug;
+use crate::policy;
+use container::Recorded;
 use std::fs;
 use std::path::Path;
 
@@ -33,6 +36,14 @@ impl Who {
         let (name, group) = user(&users, uid).unwrap_or_else(|| (uid.to_string(), None));
         let groups = groups(&read(Path::new("/etc/group")), &name, group);
         Who { uid, groups, name, from: from() }
+    }
+}
+
+impl Who {
+    /// Whether the policy lets this person know of a container.
+    pub(super) fn may_know(&self, debug: &Debug, one: &Recorded) -> bool {
+        let name = if one.name.is_empty() { &one.id } else { &one.name };
+        policy::may_know(debug, (&self.name, &self.groups), name, Some(&one.image))
     }
 }
 

@@ -115,7 +115,8 @@ pub(super) fn arguments(options: &Options, store: &Store, kits: &[String]) -> an
         all.extend(path.into_iter().flat_map(|path| [OsString::from(option), path.into()]));
     }
     if options.privileged {
-        all.push("--privileged".into());
+        // docker-debug does not ask.
+        all.extend(["--privileged".into(), "--yes".into()]);
     }
     if !command.is_empty() {
         all.push("--".into());

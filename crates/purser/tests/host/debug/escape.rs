@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use super::terminal::Person;
 use super::{Container, compiled, debug, kits, printed, wait_until};
 use crate::lab::{Lab, run};
 
@@ -143,5 +144,70 @@ fn a_target_cannot_write_to_a_kit() -> Result<()> {
     ensure!(victim()? == before, "the kit has changed on the host");
     let after = fs::metadata(env!("CARGO_BIN_EXE_purser"))?;
     ensure!((after.ino(), after.ctime(), after.ctime_nsec()) == (own.ino(), own.ctime(), own.ctime_nsec()));
+    Ok(())
+}
+
+/// All that a session brings into a target beside the target's own, from within, with the rights that a session usually
+/// has: files of the kernel, device nodes, hierarchies of cgroups, the warden, descriptors, handles, namespaces.
+#[test]
+fn a_session_does_not_get_out() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let escape = attempt("escape")?;
+    let target = Container::idle("escape", &[])?;
+    let hard = Container::hardened("escapehard")?;
+    for target in [&target, &hard] {
+        for way in ["dev", "new"] {
+            let told = printed(&target.name, &["--root", way], &[&escape])?;
+            ensure!(!told.contains("OUT") && !told.contains("TYPED"), "{way}: {told}");
+            let count = told.lines().find_map(|line| line.strip_prefix("TRIED ")?.parse::<u32>().ok());
+            ensure!(count.is_some_and(|count| count >= 40), "{way}: not enough was tried: {told}");
+        }
+    }
+    // What the client's caller has open stays on the host.
+    let session = debug(&target.name, &[], &[&escape])?;
+    let mut open = Command::new("sh");
+    open.args(["-c", "exec 7</etc/passwd 9>/dev/null; exec \"$@\"", "sh"]);
+    let told = run(open.arg(session.get_program()).args(session.get_args()))?;
+    ensure!(!told.contains("OUT"), "{told}");
+    // On the host's own mounts, and with all rights, the same files can be opened.
+    let mut child = Command::new("sleep").arg("1000").spawn()?;
+    let control = printed(&format!("pid:{}", child.id()), &["--privileged"], &[&escape, "control"]);
+    child.kill()?;
+    child.wait()?;
+    ensure!(
+        control.as_ref().is_ok_and(|told| told.contains("OUT /proc/sys/kernel/core_pattern")),
+        "{control:?}"
+    );
+    Ok(())
+}
+
+/// A target with SYS_PTRACE and SYS_ADMIN looks at the session's processes for another root or directory than its own.
+#[test]
+fn a_target_finds_no_way_through_a_session() -> Result<()> {
+    let _lab = Lab::enter()?;
+    attempt("escape")?;
+    let target = Container::idle("through", &HOSTILE)?;
+    let escape = kits()?.join("base/root/bin/escape");
+    run(Command::new("docker").arg("cp").arg(&escape).arg(format!("{}:/bin/escape", target.name)))?;
+    let session = Sleeping::begin(&target, &[])?;
+    let told = run(Command::new("docker").args(["exec", &target.name, "/bin/escape"]));
+    session.end()?;
+    let told = told?;
+    // Its own root is an overlay, the session's is a copy of that: the very same, or below it.
+    ensure!(!told.contains("of a process") && told.contains("TRIED"), "{told}");
+    Ok(())
+}
+
+/// Bytes that a program of the session pushes into its terminal stay in the target's: the person's own is empty when the
+/// session is over.
+#[test]
+fn nothing_is_typed_on_the_hosts_terminal() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let escape = attempt("escape")?;
+    let target = Container::idle("typed", &[])?;
+    let mut person = Person::at(debug(&target.name, &[], &[&escape])?)?;
+    person.sees("TRIED")?;
+    ensure!(person.ends()? == Some(0), "another exit code");
+    ensure!(person.has_nothing_to_read()?, "something was typed on the host's terminal: {}", person.seen());
     Ok(())
 }

@@ -14,10 +14,10 @@ use crate::lab::{Lab, output, run, source_dir, temporary, unique, wait_limited};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// An image from a shell script that fills a directory; removed when dropped.
-struct Image(String);
+pub(super) struct Image(pub(super) String);
 
 impl Image {
-    fn make(word: &str, script: &str) -> Result<Image> {
+    pub(super) fn make(word: &str, script: &str) -> Result<Image> {
         let root = TempDir::with_prefix_in("image-", temporary())?;
         run(Command::new("sh").args(["-ec", script]).current_dir(root.path()))?;
         let name = unique(&format!("purser-test:{word}"));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 use serde_json::Value;
 
 use super::{Container, debug, marks, nothing_is_left, wait_until};
@@ -81,6 +81,19 @@ impl Person {
     /// Whether it shows what is typed and gives whole lines, as it did in the beginning.
     pub(super) fn is_cooked(&self) -> Result<bool> {
         Ok(tcgetattr(self.slave.as_fd())?.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON))
+    }
+
+    /// Whether the next program at this terminal would find no byte waiting.
+    pub(super) fn has_nothing_to_read(&self) -> Result<bool> {
+        let mut raw = tcgetattr(&self.slave)?;
+        raw.make_raw();
+        tcsetattr(&self.slave, OptionalActions::Now, &raw)?;
+        let mut polled = [PollFd::new(&self.slave, PollFlags::IN)];
+        Ok(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }))? == 0)
+    }
+
+    pub(super) fn seen(&self) -> &str {
+        &self.seen
     }
 
     pub(super) fn ends(&mut self) -> Result<Option<i32>> {
@@ -202,6 +215,22 @@ fn short_commands_have_their_exit_codes() -> Result<()> {
         ensure!(ended == Some(code), "{ended:?} is not {code}");
     }
     nothing_is_left(&before)
+}
+
+#[test]
+fn all_rights_are_asked_for() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("asked", &[])?;
+    for (answer, code) in [("n\r", 125), ("y\r", 7)] {
+        let mut person = Person::at(debug(&target.name, &["--privileged"], &["sh", "-c", "exit 7"])?)?;
+        person.sees("--yes does not ask")?;
+        person.types(answer)?;
+        let ended = person.ends()?;
+        ensure!(ended == Some(code), "{ended:?} after {answer:?}: {}", person.seen());
+    }
+    let mut person = Person::at(debug(&target.name, &["--privileged", "--yes"], &["sh", "-c", "exit 7"])?)?;
+    ensure!(person.ends()? == Some(7), "it was asked");
+    Ok(())
 }
 
 #[test]

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Who comes by sudo, under a policy: hears only of containers that the policy has for them, opens no port that it does
+//! not name, and attaches to and ends own sessions alone. What is refused is recorded.
+//!
+//! The policy of such a person is the host's, in /etc: each command runs in mounts of its own, where that is another.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Container, kits, wait_until};
+use crate::agent::{Agent, purser};
+use crate::lab::{Lab, output, temporary, wait_limited};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// Users without a name.
+const ANN: &str = "54711";
+const BOB: &str = "54712";
+
+/// A host's /etc with a policy.
+struct Host {
+    etc: TempDir,
+}
+
+impl Host {
+    fn with(agent: &Agent, policy: &str) -> Result<Host> {
+        let etc = TempDir::with_prefix_in("etc-", temporary())?;
+        fs::create_dir_all(etc.path().join("upper/purser"))?;
+        fs::create_dir_all(etc.path().join("work"))?;
+        let (store, kits) = (agent.store(), kits()?);
+        let head =
+            format!("[agent]\nstore = \"{}\"\n[debug]\nkits = \"{}\"\n", store.display(), kits.display());
+        fs::write(etc.path().join("upper/purser/purser.toml"), head + policy)?;
+        Ok(Host { etc })
+    }
+
+    /// `purser debug WORDS` as sudo starts it for this user.
+    fn as_user(&self, user: &str, words: &[&str]) -> Command {
+        let script = "mount -t overlay none -o \"lowerdir=/etc,upperdir=$1/upper,workdir=$1/work\" /etc; \
+                      shift; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-ec", script, "sh"]).arg(self.etc.path());
+        command.arg(PathBuf::from(purser().get_program())).arg("debug").args(words);
+        command.env("SUDO_UID", user).stdin(Stdio::null());
+        command
+    }
+
+    fn said(&self, user: &str, words: &[&str]) -> Result<(Option<i32>, String)> {
+        let ended = output(&mut self.as_user(user, words))?;
+        let text = [ended.stdout, ended.stderr].concat();
+        Ok((ended.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+}
+
+fn refusals(agent: &Agent, count: usize) -> Result<Vec<Value>> {
+    let all = agent.wait_for(&["--kind", "session"], LIMIT, |all| {
+        all.iter().filter(|one| one["event"]["action"] == "session_refused").count() >= count
+    })?;
+    Ok(all.into_iter().filter(|one| one["event"]["action"] == "session_refused").collect())
+}
+
+#[test]
+fn who_comes_by_sudo_has_what_the_policy_gives() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let (mine, other) = (Container::idle("mine", &[])?, Container::idle("other", &[])?);
+    let mut agent = Agent::start(&format!("[scope]\nnames = [\"{}\", \"{}\"]\n", mine.name, other.name))?;
+    let policy = format!(
+        "[[debug.allow]]\nname = \"ann\"\nusers = [\"{ANN}\", \"{BOB}\"]\ntargets = [\"{}\"]\nforward = [7777]\n",
+        mine.name
+    );
+    let host = Host::with(&agent, &policy)?;
+    let (code, told) = host.said(ANN, &[&mine.name, "--", "id", "-u"])?;
+    ensure!(code == Some(0) && told == "0\n", "{code:?} {told}");
+
+    // A container that is not there, and one that is not to be known of, are the same to them.
+    let (code, nothing) = host.said(ANN, &["purser-test-nobody", "--", "id"])?;
+    ensure!(code == Some(125) && nothing.contains(&mine.name) && !nothing.contains(&other.name), "{nothing}");
+    let (code, hidden) = host.said(ANN, &[&other.name, "--", "id"])?;
+    let same = hidden.replace(&other.name, "purser-test-nobody") == nothing;
+    ensure!(code == Some(125) && same, "{hidden}\n{nothing}");
+    let refused = refusals(&agent, 1)?;
+    ensure!(refused[0]["purser"]["session"]["target"] == other.name, "{refused:?}");
+
+    // Ports.
+    for words in [["-L", "8080:80"], ["-L", "0.0.0.0:7777:7777"]] {
+        let (code, told) = host.said(ANN, &[&[mine.name.as_str()], &words[..]].concat())?;
+        ensure!(code == Some(125) && told.contains("not with -L"), "{words:?}: {told}");
+    }
+    refusals(&agent, 3)?;
+
+    // Sessions.
+    let words = [mine.name.as_str(), "--", "sleep", "1000"];
+    let mut session = host.as_user(ANN, &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let list = |user: &str| -> Result<Vec<Value>> {
+        let (_, text) = host.said(user, &["sessions", "-o", "json"])?;
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    };
+    wait_until("the session is listed for who began it", || Ok(list(ANN)?.len() == 1))?;
+    ensure!(list(BOB)?.is_empty(), "somebody else's session is listed");
+    let id = list(ANN)?[0]["id"].as_str().unwrap_or_default().to_owned();
+    for action in ["attach", "end"] {
+        let (code, told) = host.said(BOB, &[action, &id])?;
+        ensure!(code != Some(0) && told.contains("no session"), "{action}: {code:?} {told}");
+    }
+    let refused = refusals(&agent, 5)?;
+    let detail = |one: &Value| one["purser"]["session"]["detail"].as_str().unwrap_or_default().to_owned();
+    let tried = refused.iter().map(detail).filter(|text| text.contains(&id) && text.contains(ANN)).count();
+    ensure!(tried == 2 && refused.iter().any(|one| one["user"]["id"] == BOB), "{refused:?}");
+    // It has no terminal, so its own user is told that, and not that it is not there.
+    let (_, told) = host.said(ANN, &["attach", &id])?;
+    ensure!(told.contains("must be a terminal"), "{told}");
+    let (code, told) = host.said(ANN, &["end", &id])?;
+    ensure!(code == Some(0), "{told}");
+    wait_limited(&mut session, LIMIT)?.context("the session does not end")?;
+    agent.stop()
+}
