@@ -7,7 +7,7 @@ use crate::root::HOME;
 use crate::spec::{Failure, Kit, Spec};
 use crate::users::Identity;
 use rustix::fs::{Access, access};
-use rustix::process::{Gid, Pid, Uid};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, setrlimit};
 use rustix::process::{Signal, chdir, getppid, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::collections::BTreeMap;
@@ -37,7 +37,6 @@ pub(crate) fn become_program(spec: &Spec, who: Identity, streams: Streams, paren
         Ok(()) => {}
         Err(failure) => return failure,
     }
-    sys::process::heed_all_signals();
     // A change of user forgets it, so it is asked for last; the parent may have gone before.
     let watched = set_parent_process_death_signal(Some(Signal::KILL));
     if watched.is_err() || getppid() != Some(parent) {
@@ -56,9 +55,16 @@ pub(crate) fn become_program(spec: &Spec, who: Identity, streams: Streams, paren
     cannot_run(&found.file, &error)
 }
 
+/// A tool that crashes would write its core into the target. Whoever wants one can raise the limit again.
+fn no_cores() -> io::Result<()> {
+    let limit = getrlimit(Resource::Core);
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), ..limit })?)
+}
+
 fn prepare(spec: &Spec, who: Identity, streams: Streams) -> Result<(), Failure> {
     let failed = |doing: &str, error: io::Error| Failure::ours(format!("{doing}: {error}"));
     setsid().map_err(|error| failed("starting a process group", error.into()))?;
+    no_cores().map_err(|error| failed("limiting cores", error))?;
     connect(streams).map_err(|error| failed("connecting the program's input and output", error))?;
     match &spec.work_dir {
         Some(dir) => {

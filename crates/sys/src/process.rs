@@ -59,11 +59,7 @@ pub fn execute(file: &CStr, words: &[CString], environment: &[CString]) -> io::E
     let list =
         |all: &[CString]| all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (words, environment) = (list(words), list(environment));
-    // SAFETY: the default action of this signal has no handler; the standard library has it ignored.
-    #[expect(unsafe_code, reason = "rustix has no signals of this process")]
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
+    heed_all_signals();
     // SAFETY: `file` and the texts behind both lists end with a zero, the lists with a null, and all outlive the call.
     #[expect(unsafe_code, reason = "rustix has no execve")]
     unsafe {
@@ -99,8 +95,9 @@ pub fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
 }
 
 /// Gives every signal its usual effect, as far as the kernel lets. What a process ignores its programs ignore, too:
-/// a shell without job control has those in the background ignore SIGINT and SIGQUIT, and nohup SIGHUP.
-pub fn heed_all_signals() {
+/// a shell without job control has those in the background ignore SIGINT and SIGQUIT, nohup SIGHUP, and the standard
+/// library SIGPIPE.
+fn heed_all_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: the default action runs no code of ours. A number that may not be set is refused.
         #[expect(unsafe_code, reason = "rustix leaves signal handlers to the C library")]

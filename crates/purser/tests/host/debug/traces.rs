@@ -49,6 +49,20 @@ fn memory_counts_for_the_session_alone() -> Result<()> {
     Ok(())
 }
 
+/// Whoever asks for cores of own programs has none of a session's written into the target.
+#[test]
+fn a_tool_that_crashes_leaves_no_core() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("crash", &["-w", "/tmp"])?;
+    let session = debug(&target.name, &[], &["raise", "11"])?;
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh"]).arg(session.get_program());
+    let output = output(limited.args(session.get_args()))?;
+    ensure!(output.status.code() == Some(139), "{}", output.status);
+    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    Ok(())
+}
+
 /// The file that counts the memory of a process's cgroup.
 pub(super) fn usage_of(pid: i32) -> Result<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
