@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Time for the warden to build the root and start the program.
 const START_PATIENCE: Duration = Duration::from_secs(15);
 /// Time for the warden to end whoever is left.
-const END_PATIENCE: Duration = Duration::from_secs(4);
+const END_PATIENCE: Duration = Duration::from_secs(5);
 /// Time for the first process of a pid namespace to follow the last of the others.
 const NAMESPACE_END: Duration = Duration::from_millis(300);
 /// Time for the maker to take the zombie of the warden.

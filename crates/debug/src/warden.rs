@@ -35,7 +35,7 @@ const ROUNDS: usize = 64;
 /// On a busy host it takes a while until somebody who was killed gets the CPU to end.
 const ROUND: Duration = Duration::from_millis(40);
 /// Time for debuggers to take their breakpoints back, and between two looks at them.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// The longest message from a program that could not be started.
 const STATUS_LIMIT: u64 = 16 << 10;
