@@ -303,27 +303,40 @@ fn id_in(name: &str) -> &str {
 
 /// Ends and removes what a session without a keeper left. False when somebody keeps it after all.
 pub(crate) fn clear_stale(id: &str) -> bool {
-    let Ok(trees) = trees() else { return false };
-    let of = |tree: Tree| {
-        let found = inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT);
-        let is_its = |path: &PathBuf| {
-            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| id_in(name) == id)
-        };
-        found.filter(is_its).map(move |path| (tree.clone(), path)).collect::<Vec<_>>()
-    };
-    let trees: Vec<(Tree, PathBuf)> = trees.into_iter().flat_map(of).collect();
-    let mut locks = Vec::new();
-    for (_, path) in &trees {
-        // One that is gone already is nobody's.
-        let Ok(dir) = File::open(path) else { continue };
-        if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return false;
-        }
-        locks.push(dir);
-    }
+    let trees = trees_of(id);
+    let Some(locks) = all_locked(&trees) else { return false };
     let group = Group { trees, _locks: locks };
     group.wait_for_warden();
     group.clear()
+}
+
+/// Whether somebody keeps this session, wherever its socket is.
+pub(crate) fn is_kept(id: &str) -> bool {
+    all_locked(&trees_of(id)).is_none()
+}
+
+/// The cgroups of a session.
+fn trees_of(id: &str) -> Vec<(Tree, PathBuf)> {
+    let is_its = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| id_in(name) == id)
+    };
+    let of = |tree: Tree| {
+        let found = inner(&tree.mount.join(PARENT)).take(SESSIONS_LIMIT);
+        found.filter(is_its).map(move |path| (tree.clone(), path)).collect::<Vec<_>>()
+    };
+    trees().unwrap_or_default().into_iter().flat_map(of).collect()
+}
+
+/// Locks on all of these, or nothing when somebody has one.
+fn all_locked(groups: &[(Tree, PathBuf)]) -> Option<Vec<File>> {
+    let mut locks = Vec::new();
+    for (_, path) in groups {
+        // One that is gone already is nobody's.
+        let Ok(dir) = File::open(path) else { continue };
+        flock(&dir, FlockOperation::NonBlockingLockExclusive).ok()?;
+        locks.push(dir);
+    }
+    Some(locks)
 }
 
 fn trees() -> io::Result<Vec<Tree>> {

@@ -144,8 +144,8 @@ pub fn is_kept(directory: &Path, id: &str) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let knocked = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
         .and_then(|socket| connect(&socket, &SocketAddrUnix::new(socket_path(directory, id))?));
-    // One that has no time to answer is one all the same.
-    !matches!(knocked, Err(Errno::NOENT | Errno::CONNREFUSED))
+    // One that has no time to answer is one all the same, and so is one whose socket is in another `/run`.
+    !matches!(knocked, Err(Errno::NOENT | Errno::CONNREFUSED)) || group::is_kept(id)
 }
 
 fn knock(directory: &Path, id: &str) -> io::Result<Link> {
