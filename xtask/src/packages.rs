@@ -50,6 +50,7 @@ pub(crate) const TESTS: &[&str] = &[
     "systemd",
     "systemd-container",
     "uidmap",
+    "xz-utils",
 ];
 
 /// To compare speed with what the distribution has.

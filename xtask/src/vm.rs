@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask vm`: runs a command on another kernel, in a virtual machine that holds nothing but
-//! busybox and the files named, and returns the command's output and exit code.
+//! busybox, the overlay module and the files named, and returns the command's output and exit code.
 //!
 //! The guest has no disk and no network. Its kernel talks to a log file, the command to our output.
 
@@ -14,6 +14,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use self::kernel::Kernel;
 use crate::options::Options;
 use crate::place;
 use crate::process::program;
@@ -71,20 +72,20 @@ fn file(pair: &str) -> Result<(PathBuf, String)> {
 impl Plan {
     /// Boots, runs, prints the command's output, and returns its exit code.
     pub(crate) fn run(&self) -> Result<u8> {
-        let vmlinuz = kernel::get(&self.kernel)?;
+        let kernel = kernel::get(&self.kernel)?;
         let work = place::scratch().join(format!("vm-{}", std::process::id()));
         fs::create_dir_all(&work).with_context(|| format!("create {}", work.display()))?;
-        let code = self.boot(&vmlinuz, &work);
+        let code = self.boot(&kernel, &work);
         fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
         code
     }
 
-    fn boot(&self, vmlinuz: &Path, work: &Path) -> Result<u8> {
-        let initramfs = guest::pack(self, work)?;
+    fn boot(&self, kernel: &Kernel, work: &Path) -> Result<u8> {
+        let initramfs = guest::pack(self, kernel, work)?;
         let log = work.join("kernel.log");
         let mut qemu = program("timeout", ["--foreground", "--signal=KILL"]);
         qemu.arg(self.limit_secs.to_string()).args(QEMU);
-        qemu.arg("-kernel").arg(vmlinuz).arg("-initrd").arg(&initramfs);
+        qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&initramfs);
         qemu.arg("-serial").arg(format!("file:{}", log.display())).args(["-serial", "stdio"]);
         let mut child = qemu.stdout(Stdio::piped()).spawn().context("start qemu-system-x86_64")?;
         let output = child.stdout.take().context("take qemu's output")?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The guest's whole file system: busybox, an init, the command and the files of the plan.
+//! The guest's whole file system: busybox, an init, the overlay module, the command and the files of the plan.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,15 +8,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Plan;
+use super::kernel::Kernel;
 use crate::process::{program, run};
 
 const INIT: &str = include_str!("init.sh");
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Writes the initramfs below `work` and returns its path.
-pub(super) fn pack(plan: &Plan, work: &Path) -> Result<PathBuf> {
+pub(super) fn pack(plan: &Plan, kernel: &Kernel, work: &Path) -> Result<PathBuf> {
     let root = work.join("root");
     copy(Path::new(BUSYBOX), &root, "/bin/busybox")?;
+    copy(&kernel.overlay, &root, "/lib/modules/overlay.ko")?;
     for (host, guest) in &plan.files {
         copy(host, &root, guest)?;
     }

@@ -21,6 +21,7 @@ mount -t devpts pts /dev/pts
 mount -t tmpfs shm /dev/shm
 ln -s /proc/self/fd /dev/fd
 ip link set lo up
+insmod /lib/modules/overlay.ko
 echo 'root:x:0:0:root:/root:/bin/sh' >/etc/passwd
 hostname guest
 

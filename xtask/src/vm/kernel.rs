@@ -12,18 +12,34 @@ use crate::{packages, place};
 
 /// The series we test on: the distribution's own and its back-port.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
+const IMAGE: &str = "vmlinuz";
+const OVERLAY: &str = "overlay.ko";
+/// In the unpacked package: leaves the image and the module, which the newer series compresses.
+const PICK: &str = "\
+    dpkg-deb -x ./*.deb . && mv boot/vmlinuz-* vmlinuz && \
+    mv lib/modules/*/kernel/fs/overlayfs/overlay.ko* . && \
+    if [ -e overlay.ko.xz ]; then xz -d overlay.ko.xz; fi && rm ./*.deb";
 
-/// The kernel image of `series`, downloaded when it is not here yet.
-pub(super) fn get(series: &str) -> Result<PathBuf> {
+/// A kernel and what it loads.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub(super) image: PathBuf,
+    /// The overlay file system, which is a module.
+    pub(super) overlay: PathBuf,
+}
+
+/// The kernel of `series`, downloaded when it is not here yet.
+pub(super) fn get(series: &str) -> Result<Kernel> {
     if !SERIES.contains(&series) {
         bail!("no kernel {series}; there are: {}", SERIES.join(", "));
     }
-    let home = place::scratch().join("kernels").join(series);
-    let image = home.join("vmlinuz");
-    if !image.exists() {
+    // Not `kernels`: that has kernels without modules where older sources were checked out.
+    let home = place::scratch().join("guest-kernels").join(series);
+    let kernel = Kernel { image: home.join(IMAGE), overlay: home.join(OVERLAY) };
+    if !kernel.image.exists() {
         download(series, &home)?;
     }
-    Ok(image)
+    Ok(kernel)
 }
 
 /// Unpacks beside `home` first, so that `home` is never half a kernel.
@@ -34,15 +50,14 @@ fn download(series: &str, home: &Path) -> Result<()> {
     fs::create_dir_all(&part).with_context(|| format!("create {}", part.display()))?;
     let mut apt = program("apt-get", ["download", "-q", "-o", "APT::Sandbox::User=root", &package]);
     output(apt.current_dir(&part)).with_context(|| format!("download {package}"))?;
-    run(program("sh", ["-c", "dpkg-deb -x *.deb . && mv boot/vmlinuz-* vmlinuz"]).current_dir(&part))?;
+    run(program("sh", ["-c", PICK]).current_dir(&part)).with_context(|| format!("unpack {package}"))?;
     for spare in ["boot", "lib", "usr"] {
         let spare = part.join(spare);
         if spare.exists() {
             fs::remove_dir_all(&spare).with_context(|| format!("remove {}", spare.display()))?;
         }
     }
-    run(program("sh", ["-c", "rm -f *.deb"]).current_dir(&part))?;
-    if fs::rename(&part, home).is_err() && !home.join("vmlinuz").exists() {
+    if fs::rename(&part, home).is_err() && !home.join(IMAGE).exists() {
         bail!("{} cannot be moved to {}", part.display(), home.display());
     }
     if part.exists() {
