@@ -37,7 +37,8 @@ fn debians_newer_kernel_records_every_mode() -> Result<()> {
 /// What was recorded there, for people.
 fn on_kernel(series: &str) -> Result<String> {
     let lab = Lab::enter()?;
-    let guest = Guest::run(&lab, series)?;
+    let files = [(lab.program("execmodes"), "/bin/execmodes".to_owned())];
+    let guest = Guest::run(series, "suite.sh", &files)?;
     doctor_tells_the_truth(&guest)?;
     for step in ["modes", "outside", "container", "stop", "run", "log", "verify"] {
         ensure!(guest.code(step)? == 0, "{series}: {step} ended with an error: {}", guest.said(step)?);
@@ -95,20 +96,28 @@ fn scope_and_container_come_from_v2(documents: &[Value]) -> Result<()> {
     Ok(())
 }
 
+/// What a script of `tests/vm` prints in a guest, with files of ours: where they are here, where they shall be there.
+pub(crate) fn printed(series: &str, script: &str, files: &[(PathBuf, String)]) -> Result<String> {
+    let file = |here: &Path, there: &str| format!("{}:{there}", here.display());
+    let mut xtask = Command::new(env!("CARGO"));
+    xtask.current_dir(source_dir()).args(["xtask", "vm", "--kernel", series, "--limit", GUEST_LIMIT]);
+    xtask.args(["--file", &file(Path::new(env!("CARGO_BIN_EXE_purser")), "/bin/purser")]);
+    for (here, there) in files {
+        xtask.args(["--file", &file(here, there)]);
+    }
+    xtask.args(["--file", &file(&source_dir().join("vm").join(script), "/script.sh")]);
+    run(xtask.args(["--", "sh", "/script.sh"]))
+}
+
 /// What a guest handed back: files `NAME.out`, `NAME.err` and `NAME.code` for each step.
 struct Guest {
     dir: TempDir,
 }
 
 impl Guest {
-    fn run(lab: &Lab, series: &str) -> Result<Guest> {
-        let file = |here: &Path, there: &str| format!("{}:{there}", here.display());
-        let mut xtask = Command::new(env!("CARGO"));
-        xtask.current_dir(source_dir()).args(["xtask", "vm", "--kernel", series, "--limit", GUEST_LIMIT]);
-        xtask.args(["--file", &file(Path::new(env!("CARGO_BIN_EXE_purser")), "/bin/purser")]);
-        xtask.args(["--file", &file(&lab.program("execmodes"), "/bin/execmodes")]);
-        xtask.args(["--file", &file(&source_dir().join("vm/suite.sh"), "/suite.sh")]);
-        let printed = run(xtask.args(["--", "sh", "/suite.sh"]))?;
+    /// Runs a script of `tests/vm` there that hands an archive back.
+    fn run(series: &str, script: &str, files: &[(PathBuf, String)]) -> Result<Guest> {
+        let printed = printed(series, script, files)?;
         let (_, results) =
             printed.split_once(BEGIN).with_context(|| format!("no results: {printed:.2000}"))?;
         let (archive, _) = results.split_once(END).context("half of the results")?;

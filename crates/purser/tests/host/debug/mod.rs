@@ -9,6 +9,7 @@ mod cores; // sessions for programs that died
 mod escape; // attempts to get out
 mod faults; // hostile and broken targets
 mod fidelity; // exit codes, pipes, users, both ways to build the root
+mod guest; // on other kernels, with cgroup v2 alone
 mod kills; // every process of a session is killed at any point
 mod remote; // on another host, through its Docker daemon
 mod runtimes; // each runtime, for real
