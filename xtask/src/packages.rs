@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[&str] = &[
     "debuginfod",
     "gdb",
     "golang-go",
+    "iproute2",
     "libbpf-tools",
     "lxc",
     "maven",

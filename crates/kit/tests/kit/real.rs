@@ -85,7 +85,7 @@ fn what_packages_do_not_have_is_told() {
         Err(error @ KitError::Fetch { .. }) => skip(&error.to_string()),
         other => {
             let said = other.unwrap_err().to_string();
-            assert_eq!(said, "kit tiny: usr/bin/nothing: is not in the packages");
+            assert_eq!(said, "kit tiny: usr/bin/nothing: is not there");
         }
     }
 }

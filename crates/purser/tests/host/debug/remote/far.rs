@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,7 +30,9 @@ mount -t overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work none /et
 hostname far
 mkdir -p /etc/purser
 /usr/sbin/sshd -f "$1/sshd_config" -p "$3" -E "$1/sshd.log"
-exec dockerd --host unix:///run/docker.sock --host "unix://$1/docker.sock" --host "tcp://127.0.0.1:$2" \
+# A dockerd without a bridge takes away that of the machine's, in whose network it is.
+exec unshare --net -- sh -c 'ip link set lo up && exec dockerd "$@"' dockerd \
+  --host unix:///run/docker.sock --host "unix://$1/docker.sock" --host "tcp://127.0.0.1:$2" \
   --tlsverify --tlscacert "$1/ca.pem" --tlscert "$1/server/cert.pem" --tlskey "$1/server/key.pem" \
   --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid --bridge=none --iptables=false
 "#;
@@ -62,6 +65,7 @@ impl Far {
         let unshare = command.spawn().context("starting unshare")?;
         let mut far = Far { dir, unshare, dockerd: 0, tls, ssh, marks: marks() };
         far.wait_ready()?;
+        lead_into(far.dockerd, tls)?;
         let archive = far.dir.join("root.tar");
         run(Command::new("tar").arg("-C").arg(lab.root()).arg("-cf").arg(&archive).arg("."))?;
         run(far.docker(&["import"]).arg(&archive).arg("lab"))?;
@@ -211,6 +215,39 @@ impl Drop for Far {
         }
         drop(fs::remove_dir_all(&self.dir));
     }
+}
+
+/// A port of this machine's loopback address that leads to the same one in the network of a process, until that is gone.
+fn lead_into(pid: u32, port: u16) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", port))?;
+    let network = fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    std::thread::spawn(move || {
+        for here in listener.incoming().map_while(Result::ok) {
+            let Ok(network) = network.try_clone() else { return };
+            std::thread::spawn(move || pass_on(here, &network, port));
+        }
+    });
+    Ok(())
+}
+
+/// On a thread of its own, which stays in that network.
+fn pass_on(here: TcpStream, network: &fs::File, port: u16) -> Result<()> {
+    let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(network.as_fd(), kind)?;
+    let there = TcpStream::connect(("127.0.0.1", port))?;
+    let (from, to) = (here.try_clone()?, there.try_clone()?);
+    let back = std::thread::spawn(move || copy(there, here));
+    copy(from, to);
+    drop(back.join());
+    Ok(())
+}
+
+/// To the end of either side, which the other one hears.
+fn copy(mut from: TcpStream, mut to: TcpStream) {
+    if std::io::copy(&mut from, &mut to).is_err() {
+        drop(from.shutdown(Shutdown::Both));
+    }
+    drop(to.shutdown(Shutdown::Write));
 }
 
 fn free_port() -> Result<u16> {

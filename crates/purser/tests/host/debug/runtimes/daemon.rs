@@ -28,7 +28,9 @@ impl Docker {
         let dir = TempDir::with_prefix("purser-test-dockerd-")?;
         let at = |name: &str| dir.path().join(name);
         let mut settings = serde_json::json!({"bridge": "none", "iptables": false});
-        let mut command = Command::new("dockerd");
+        // A dockerd without a bridge takes away that of the machine's, in whose network it is.
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "dockerd"]);
         match in_file {
             true => settings["data-root"] = at("data").display().to_string().into(),
             false => drop(command.arg("--data-root").arg(at("data"))),

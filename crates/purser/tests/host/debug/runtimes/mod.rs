@@ -67,7 +67,8 @@ fn session_works(word: &str, pid: i32) -> Result<()> {
     ensure!(typing.join().is_ok_and(|typed| typed.is_ok()) && got.stdout == input, "other bytes came back");
     let bin = fs::symlink_metadata(format!("/proc/{pid}/root/bin"))?.ino();
     let network = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    let has_proc = fs::exists(format!("/proc/{pid}/root/proc/self"))?;
+    // Its own `self` is nobody to a process of another pid namespace.
+    let has_proc = fs::exists(format!("/proc/{pid}/root/proc/version"))?;
     let network = if has_proc { format!("{}\n", network.display()) } else { String::new() };
     let wanted = format!("errors\0 {bin}\n{network}");
     ensure!(said == wanted, "{said:?} is not {wanted:?}");
