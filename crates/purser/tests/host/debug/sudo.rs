@@ -30,19 +30,18 @@ struct Host {
 impl Host {
     fn with(agent: &Agent, policy: &str) -> Result<Host> {
         let etc = TempDir::with_prefix_in("etc-", temporary())?;
-        fs::create_dir_all(etc.path().join("upper/purser"))?;
-        fs::create_dir_all(etc.path().join("work"))?;
+        fs::create_dir_all(etc.path().join("purser"))?;
         let (store, kits) = (agent.store(), kits()?);
         let head =
             format!("[agent]\nstore = \"{}\"\n[debug]\nkits = \"{}\"\n", store.display(), kits.display());
-        fs::write(etc.path().join("upper/purser/purser.toml"), head + policy)?;
+        fs::write(etc.path().join("purser/purser.toml"), head + policy)?;
         Ok(Host { etc })
     }
 
     /// `purser debug WORDS` as sudo starts it for this user.
     fn as_user(&self, user: &str, words: &[&str]) -> Command {
-        let script = "mount -t overlay none -o \"lowerdir=/etc,upperdir=$1/upper,workdir=$1/work\" /etc; \
-                      shift; exec \"$@\"";
+        // Two at a time have these mounts, which one upper layer is not for.
+        let script = "mount -t overlay none -o \"lowerdir=$1:/etc\" /etc; shift; exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-ec", script, "sh"]).arg(self.etc.path());
         command.arg(PathBuf::from(purser().get_program())).arg("debug").args(words);
