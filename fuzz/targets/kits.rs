@@ -3,7 +3,7 @@
 //! digests are right. Whatever is taken must verify, and what is refused must leave nothing.
 #![no_main]
 
-use kit::{Archive, Shelf};
+use kit::{Archive, Shelf, Wanted};
 use libfuzzer_sys::fuzz_target;
 use std::fs;
 
@@ -14,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
     for archive in [data.to_vec(), kit::around(data)] {
         fs::write(&file, archive).expect("a file can be written");
         let shelf = Shelf::new(&place.join("shelf"));
-        let taken = Archive::open(&file).and_then(|archive| archive.import(&shelf, &[], &|_| {}));
+        let taken =
+            Archive::open(&file).and_then(|archive| archive.import(&shelf, &Wanted::default(), &|_| {}));
         let left = fs::read_dir(place.join("shelf")).map_or(0, |entries| entries.count());
         match taken {
             Ok(kits) => kits.iter().for_each(|kit| {
