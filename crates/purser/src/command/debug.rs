@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `purser debug`: a toolbox in a running container.
+//! `purser debug`: a toolbox in any container.
 
 mod behalf;
 mod cored;
@@ -44,7 +44,7 @@ use volumes::Volume;
 /// The hidden command that keeps a session.
 const KEEPER: &str = "debug-keeper";
 
-/// Run tools inside a running container, and leave nothing behind.
+/// Run tools inside a container, also one that does not run, and leave nothing behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
