@@ -6,9 +6,12 @@
 use rustix::fs::{FileType, fstat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
+
+/// As much as a pipe holds.
+const BUFFER: usize = 64 << 10;
 
 /// The three streams, and who passes on to those of the host.
 #[derive(Debug)]
@@ -40,7 +43,12 @@ impl Relays {
             outputs.push(pass("output", File::from(ours), File::from(own))?);
             Ok(theirs)
         };
-        let (out, errors) = (output(rustix::stdio::stdout())?, output(rustix::stdio::stderr())?);
+        let out = output(rustix::stdio::stdout())?;
+        // With both in one place, one pipe keeps the order in which the program wrote.
+        let errors = match !is_safe(rustix::stdio::stdout()) && are_one() {
+            true => out.try_clone()?,
+            false => output(rustix::stdio::stderr())?,
+        };
         Ok(Relays { streams: [input, out, errors], outputs })
     }
 
@@ -51,6 +59,14 @@ impl Relays {
             // One that panicked has passed on what it could.
             output.join().unwrap_or_default();
         }
+    }
+}
+
+/// Whether output and errors go to one file or terminal.
+fn are_one() -> bool {
+    match (fstat(rustix::stdio::stdout()), fstat(rustix::stdio::stderr())) {
+        (Ok(out), Ok(errors)) => (out.st_dev, out.st_ino) == (errors.st_dev, errors.st_ino),
+        _ => false,
     }
 }
 
@@ -67,5 +83,20 @@ fn is_safe(stream: BorrowedFd<'_>) -> bool {
 
 fn pass(name: &str, mut from: File, mut to: File) -> io::Result<JoinHandle<()>> {
     // An end of one side ends the other; there is nobody to tell of anything else.
-    thread::Builder::new().name(name.to_owned()).spawn(move || drop(io::copy(&mut from, &mut to)))
+    thread::Builder::new().name(name.to_owned()).spawn(move || drop(copy(&mut from, &mut to)))
+}
+
+/// Reads and writes, and does not splice as `io::copy` does: a splice takes the place in the file before it waits for
+/// bytes, and so writes over what others have written to the file meanwhile.
+fn copy(from: &mut File, to: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(buffer.get(..count).unwrap_or_default())?;
+    }
 }

@@ -3,13 +3,14 @@
 //! target's own root, whichever way the session's is built.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Container, debug, printed};
+use super::{Container, debug, printed, wait_until};
 use crate::kill9::setting;
 use crate::lab::{Lab, output, run, temporary, unique, wait_limited};
 
@@ -208,5 +209,36 @@ fn files_of_the_host_are_out_of_reach() -> Result<()> {
         "{} bytes came",
         got.len()
     );
+    Ok(())
+}
+
+/// Output and errors in one file, as a shell's `> FILE 2>&1` has them: nothing is written over, and the order stays, also
+/// of what others have written to the file.
+#[test]
+fn one_file_holds_output_and_errors() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("both", &[])?;
+    let dir = tempfile::TempDir::new()?;
+    let path = dir.path().join("both");
+    let script = "i=0; while [ $i -lt 300 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done";
+    let wanted: String = (0..300).map(|i| format!("o{i}\ne{i}\n")).collect();
+    let mut file = fs::File::create(&path)?;
+    file.write_all(b"before\n")?;
+    let mut command = debug(&target.name, &[], &["sh", "-c", script])?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?);
+    ensure!(command.status()?.success(), "it failed");
+    file.write_all(b"behind\n")?;
+    let got = fs::read_to_string(&path)?;
+    ensure!(got == format!("before\n{wanted}behind\n"), "another text: {got}");
+    // What comes while the session lasts stays, too.
+    let file = fs::File::create(&path)?;
+    let mut command = debug(&target.name, &[], &["sh", "-c", "echo first; read line; echo last"])?;
+    let mut child = command.stdin(Stdio::piped()).stdout(file.try_clone()?).stderr(Stdio::null()).spawn()?;
+    wait_until("the first line is there", || Ok(fs::read_to_string(&path)? == "first\n"))?;
+    (&file).write_all(b"between\n")?;
+    child.stdin.take().context("no input")?.write_all(b"go\n")?;
+    ensure!(child.wait()?.success(), "it failed");
+    let got = fs::read_to_string(&path)?;
+    ensure!(got == "first\nbetween\nlast\n", "another text: {got}");
     Ok(())
 }
