@@ -7,8 +7,8 @@ mod file;
 mod roots;
 mod search;
 
+use super::arguments::{Session, terminal};
 use super::target::{self, Found, Knows};
-use super::{Session, terminal};
 use crate::command::say;
 use crate::table::harmless;
 use anyhow::{Context, bail};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The one question before a session: whether all rights are meant.
 
-use super::{Session, terminal};
+use super::arguments::{Session, terminal};
 use crate::command::{output, say};
 use anyhow::Context;
 

@@ -3,6 +3,7 @@
 //! start is told by the client, the rest by the keeper, which stays when the client is gone.
 
 use super::transcript::{BYTES, GATHER, Held};
+use crate::command::say;
 use crate::control::{ControlError, Request, Text, ask};
 use debug::{Window, Witness};
 use event::{Body, Event, Screen, Session, SessionAction, codec};
@@ -57,6 +58,14 @@ pub(super) fn end_of(start: &Event, code: u8, detail: &str, duration: Duration) 
         }
     }
     end
+}
+
+/// For a session that has no keeper to tell it.
+pub(super) fn tell_end(note: &Note, code: u8, detail: &str, duration: Duration) {
+    let (Some(store), Ok(start)) = (&note.store, codec::decode(&note.start.0)) else { return };
+    if let Err(error) = tell(store, &end_of(&start, code, detail, duration)) {
+        say(&format!("purser: the end is not recorded: {error}"));
+    }
 }
 
 /// The keeper's witness, by the note of its client.

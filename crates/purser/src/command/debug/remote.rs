@@ -9,10 +9,13 @@ mod words;
 
 pub(super) use place::Where;
 
+use super::arguments::{Session, terminal};
 use super::behalf::Behalf;
 use super::kits::{self, Chosen};
+use super::permit::recorded_words;
+use super::specification::new_id;
 use super::volumes::Volume;
-use super::{OUTPOST, OUTPOST_NAME, Session, record, recorded_words, terminal, who};
+use super::{record, who};
 use crate::command::{Usage, host_name, output, say};
 use crate::config::Config;
 use crate::control::ControlError;
@@ -48,6 +51,10 @@ const RIGHTS: [&str; 17] = [
     "SYS_PTRACE",
 ];
 
+/// The command line of an outpost in its container.
+const OUTPOST: [&str; 2] = ["/purser", "debug-outpost"];
+/// How the names of these containers begin.
+pub(super) const OUTPOST_NAME: &str = "purser-debug-";
 /// The label of containers with an outpost.
 const LABEL: &str = "purser.debug.session";
 /// After that nobody starts a container any more.
@@ -207,7 +214,7 @@ fn behalf(host: &Host) -> anyhow::Result<Behalf> {
     let who = who::Who::asks();
     let from = format!("{} via {host}", who.from);
     Ok(Behalf {
-        id: super::new_id(),
+        id: new_id(),
         uid: who.uid,
         user: format!("{}@{}", who.name, host_name()),
         from: from.trim().chars().take(200).collect(),

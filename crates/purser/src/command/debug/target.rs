@@ -359,7 +359,7 @@ fn everything(recorded: Vec<Recorded>, others: Vec<Recorded>) -> Vec<Recorded> {
         }
     }
     // What holds sessions of other hosts is nobody's target.
-    all.retain(|one| !one.name.starts_with(super::OUTPOST_NAME));
+    all.retain(|one| !one.name.starts_with(super::remote::OUTPOST_NAME));
     all
 }
 

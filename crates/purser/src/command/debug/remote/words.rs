@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A session as the command line of a client on the other host.
 
+use crate::command::debug::arguments::{RootWay, Session};
 use crate::command::debug::behalf::Behalf;
 use crate::command::debug::kits::Chosen;
-use crate::command::debug::{RootWay, Session};
 use anyhow::Context;
 use std::ffi::OsString;
 
