@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,9 +127,19 @@ impl Target {
         ThreadNameSpaceType::from_bits_retain(self.facts.namespaces).contains(ThreadNameSpaceType::USER)
     }
 
-    /// Whether it sees the mounts that we see, as no process of a container does.
-    pub fn has_our_mounts(&self) -> bool {
-        !ThreadNameSpaceType::from_bits_retain(self.facts.namespaces).contains(ThreadNameSpaceType::MOUNT)
+    /// Whether it works with the host's own files, as no process of a container does: it sees the mounts that we see, or
+    /// its root is the host's, as in a service with mounts of its own. Where its cgroup says otherwise, somebody has put
+    /// it there who may do that, and who need not be root.
+    pub fn is_of_host(&self) -> bool {
+        if self.has_user_namespace() {
+            return false;
+        }
+        let has_our_mounts = !ThreadNameSpaceType::from_bits_retain(self.facts.namespaces)
+            .contains(ThreadNameSpaceType::MOUNT);
+        let place = |root: &str| fs::metadata(root).map(|meta| (meta.dev(), meta.ino())).ok();
+        let own = place(&format!("/proc/{}/root", self.facts.pid));
+        // One that cannot be looked at is none of a container, as far as we know.
+        has_our_mounts || own.is_none() || ["/", "/proc/1/root"].iter().any(|host| place(host) == own)
     }
 
     /// The user who made its user namespace.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The most homes that are looked into, and processes whose command lines are read.
@@ -130,6 +131,7 @@ impl Stores {
 
     fn running(&mut self) {
         let Ok(processes) = fs::read_dir("/proc") else { return };
+        let own = namespaces(Path::new("/proc/self"));
         for process in processes.flatten().take(PROCESSES_LIMIT) {
             if !process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
                 continue;
@@ -141,7 +143,7 @@ impl Stores {
                 _ => continue,
             };
             // Anybody may call a process so; only root's says where the host's stores are.
-            if !is_root(&process.path()) {
+            if own.is_none() || namespaces(&process.path()) != own || !is_root(&process.path()) {
                 continue;
             }
             let line = text(&process.path().join("cmdline"));
@@ -181,10 +183,19 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Whether root has started it: by all four of its users, and as no set-user-ID program, which works for whoever calls
+/// it, by any name and with any words.
 fn is_root(process: &Path) -> bool {
     let status = text(&process.join("status"));
-    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uid.and_then(|line| line.split_whitespace().nth(1)) == Some("0")
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let is_root = users.is_some_and(|users| users.split_whitespace().all(|user| user == "0"));
+    is_root && fs::metadata(process.join("exe")).is_ok_and(|exe| exe.mode() & 0o6000 == 0)
+}
+
+/// A container's root may be the host's by number, and is told by its namespaces.
+fn namespaces(process: &Path) -> Option<[PathBuf; 2]> {
+    let link = |kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
+    Some([link("user")?, link("mnt")?])
 }
 
 /// The last value of an option, in one word or two; an absolute path.

@@ -152,13 +152,15 @@ fn mind_sudo(session: &Session) -> Result<(), Usage> {
     if !who::comes_by_sudo() {
         return Ok(());
     }
+    // What --in names becomes the target.
+    let words = || [Some(session.target.as_str()), session.tree.as_deref()].into_iter().flatten();
     let own = [
         ("--config", session.place.config.is_some()),
         ("--store", session.place.store.is_some()),
         ("--kits", session.kits.is_some()),
-        ("a state directory of runc", target::is_by_place(&session.target)),
+        ("a state directory of runc", words().any(target::is_by_place)),
         ("--behalf", session.behalf.is_some()),
-        ("archive:", session.target.starts_with("archive:")),
+        ("archive:", words().any(|word| word.starts_with("archive:"))),
         ("--kit with a directory", session.kit.iter().any(|kit| kit.contains('/'))),
     ];
     match own.iter().find(|(_, is_given)| *is_given) {

@@ -64,7 +64,7 @@ pub(super) fn wanted(
     if let Some(tree) = session.tree.clone() {
         (session.target, found) = (tree, None);
     } else if found.is_none() {
-        session.target = search::home(&file.name, &core, sources)?.word;
+        session.target = search::home(&file.name, &core, sources, knows)?.word;
     }
     if session.kit.is_empty() {
         session.kit.push(KIT.to_owned());

@@ -2,16 +2,20 @@
 //! `purser debug cores`: which cores there are, of what, and who has the program.
 
 use super::cored::{STORE, looked_through};
+use super::target::Knows;
+use super::who::{self, Who};
 use crate::command::output::{self, Format};
 use crate::command::place::Place;
 use crate::exit::Exit;
 use crate::table::harmless;
 use cores::Core;
 use jiff::{Timestamp, Zoned};
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Serialize, Serializer};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -66,9 +70,17 @@ fn as_text<S: Serializer>(time: &Option<Timestamp>, out: S) -> Result<S::Ok, S::
 }
 
 pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
-    let sources = Place::default().load()?.0.runtimes;
-    let mut rows = kept();
-    rows.extend(lying(&args.directory)?);
+    let config = Place::default().load()?.0;
+    let sources = config.runtimes;
+    let who = Who::asks();
+    let by_policy = |one: &container::Recorded| who.may_know(&config.debug, one);
+    let knows = Knows((!config.debug.allow.is_empty()).then_some(&by_policy));
+    // Others' cores, and where they are, are nothing for who comes by sudo.
+    let is_theirs = |file: &File| {
+        !who::comes_by_sudo() || file.metadata().is_ok_and(|meta| meta.is_file() && meta.uid() == who.uid)
+    };
+    let mut rows = kept(&is_theirs);
+    rows.extend(lying(&args.directory, &is_theirs)?);
     rows.sort_by_key(|(row, _)| std::cmp::Reverse(row.time));
     rows.truncate(CORES_LIMIT);
     let mut known = HashMap::new();
@@ -77,7 +89,7 @@ pub(super) fn list(args: &List) -> anyhow::Result<Exit> {
         row.tell(&core);
         // Cores of one build have one place.
         let key = (row.program.clone(), row.build_id.clone());
-        let home = || looked_through(&Arc::new(core), &sources).0.map(|home| home.word);
+        let home = || looked_through(&Arc::new(core), &sources, knows).0.map(|home| home.word);
         row.target = match &key.1 {
             Some(_) => known.entry(key).or_insert_with(home).clone(),
             None => None,
@@ -102,23 +114,28 @@ impl Row {
 }
 
 /// In systemd-coredump's store.
-fn kept() -> Vec<(Row, Option<Core>)> {
+fn kept(is_theirs: &dyn Fn(&File) -> bool) -> Vec<(Row, Option<Core>)> {
     let row = |one: cores::Stored| {
         let micros = i64::try_from(one.time_us).ok();
         let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let file = one.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let core = format!("coredump:{file}");
-        let (core_read, problem) = match read(&one.path) {
+        let opened = File::open(&one.path);
+        if opened.as_ref().map_or(who::comes_by_sudo(), |file| !is_theirs(file)) {
+            return None;
+        }
+        let opened = opened.map_err(|error| error.to_string());
+        let (core_read, problem) = match opened.and_then(|file| read(&one.path, &file)) {
             Ok(core) => (core, None),
             Err(error) => (None, Some(error)),
         };
-        (Row { core, time, name: one.name, pid: one.pid, problem, ..Row::empty() }, core_read)
+        Some((Row { core, time, name: one.name, pid: one.pid, problem, ..Row::empty() }, core_read))
     };
-    cores::stored(Path::new(STORE)).into_iter().take(CORES_LIMIT).map(row).collect()
+    cores::stored(Path::new(STORE)).into_iter().take(CORES_LIMIT).filter_map(row).collect()
 }
 
 /// In a directory: whatever begins like a core.
-fn lying(directory: &Path) -> anyhow::Result<Vec<(Row, Option<Core>)>> {
+fn lying(directory: &Path, is_theirs: &dyn Fn(&File) -> bool) -> anyhow::Result<Vec<(Row, Option<Core>)>> {
     use anyhow::Context;
     let entries = fs::read_dir(directory).with_context(|| format!("listing {}", directory.display()))?;
     let mut rows = Vec::new();
@@ -127,7 +144,13 @@ fn lying(directory: &Path) -> anyhow::Result<Vec<(Row, Option<Core>)>> {
             continue;
         }
         let path = entry.path();
-        let Ok(Some(core)) = read(&path) else { continue };
+        // What was a file a moment ago may be a pipe that waits for a writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let Ok(file) = open(&path, flags, Mode::empty()).map(File::from) else { continue };
+        if !is_theirs(&file) {
+            continue;
+        }
+        let Ok(Some(core)) = read(&path, &file) else { continue };
         let time = entry.metadata().ok().and_then(|data| data.modified().ok());
         let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let time = time.and_then(|time| Timestamp::from_second(i64::try_from(time.as_secs()).ok()?).ok());
@@ -155,19 +178,18 @@ impl Row {
 }
 
 /// Nothing for what is no core. A compressed one is read only as far as its beginning.
-fn read(path: &Path) -> Result<Option<Core>, String> {
+fn read(path: &Path, file: &File) -> Result<Option<Core>, String> {
     let text = |error: std::io::Error| error.to_string();
-    let file = File::open(path).map_err(text)?;
-    let core = match cores::packing(&file).map_err(text)? {
+    let core = match cores::packing(file).map_err(text)? {
         // Unpacking everything that lies around would take long.
         Some(_) if !path.file_name().is_some_and(|name| name.to_string_lossy().contains("core")) => {
             return Ok(None);
         }
         Some(packing) => {
-            let head = cores::head(&file, packing, HEAD).map_err(|error| error.to_string())?;
+            let head = cores::head(file, packing, HEAD).map_err(|error| error.to_string())?;
             Core::read(&head, head.len() as u64)
         }
-        None => Core::read(&file, file.metadata().map_err(text)?.len()),
+        None => Core::read(file, file.metadata().map_err(text)?.len()),
     };
     match core {
         Ok(core) => Ok(Some(core)),

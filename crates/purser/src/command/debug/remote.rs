@@ -17,7 +17,7 @@ use super::specification::new_id;
 use super::volumes::Volume;
 use super::{record, who};
 use crate::command::{Usage, host_name, output, say};
-use crate::config::Config;
+use crate::config::{Config, Debug};
 use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::policy::{self, Wanted};
@@ -76,10 +76,14 @@ pub(super) fn begin(session: &Session, config: &Config) -> anyhow::Result<Exit> 
             "purser: the connection to {host} is not encrypted, and nobody proves who they are; --cert-dir does"
         ));
     }
+    let mut behalf = behalf(&host)?;
+    if !is_meant(&config.debug, &format!("{host}/{}", session.target)) {
+        // Refused and recorded. Nobody connects as root to where no entry leads.
+        allowed(session, config, &host, &[], &mut behalf)?;
+    }
     let mut daemon = Daemon::connect(&host, &ssh, patience)?;
     let target = target(&mut daemon, &session.target)?;
     let kits = chosen(session, config, &target)?;
-    let mut behalf = behalf(&host)?;
     let note = allowed(session, config, &host, &kits, &mut behalf)?;
     let root = daemon.root_directory()?;
     behalf.containers = (!root.is_empty()).then(|| PathBuf::from(root).join("containers"));
@@ -140,6 +144,12 @@ fn sweep(daemon: &mut Daemon) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the policy has anything for whoever asks and this target.
+fn is_meant(debug: &Debug, target: &str) -> bool {
+    let who = who::Who::asks();
+    policy::may_know(debug, (&who.name, &who.groups), target, Some(""))
 }
 
 /// What cannot be on another host.

@@ -50,7 +50,12 @@ impl Still {
 
     /// A container by its whole id.
     pub(super) fn container(id: &str, what: &'static str) -> anyhow::Result<(Still, Recorded)> {
-        let tree = image::stopped(&stores(), id)?;
+        let stores = stores();
+        let mut tree = image::stopped(&stores, id)?;
+        if stores.is_of_user(&tree.store) {
+            // Which files of the host it has is that user's word, who need not be able to read them.
+            tree.volumes.clear();
+        }
         let recorded = recorded(&tree);
         Ok((Still::of(tree, recorded.name.clone(), what), recorded))
     }
@@ -150,6 +155,20 @@ fn recorded(tree: &Tree) -> Recorded {
         runtime,
         name: tree.name.clone(),
         image: tree.image.clone(),
+        pod: None,
+        pid: None,
+        started: None,
+        owner: None,
+    }
+}
+
+/// What the policy knows of an image.
+pub(super) fn of_image(image: &image::Image) -> Recorded {
+    Recorded {
+        id: image.id.clone(),
+        runtime: Runtime::Unknown,
+        name: format!("image:{}", image.title()),
+        image: image.title().to_owned(),
         pod: None,
         pid: None,
         started: None,

@@ -85,6 +85,11 @@ impl Knows<'_> {
     pub(super) fn of(self, one: &Recorded) -> bool {
         self.0.is_none_or(|knows| knows(one))
     }
+
+    /// An image is known by its first name, as the policy knows it.
+    pub(super) fn of_image(self, image: &image::Image) -> bool {
+        self.0.is_none() || self.of(&super::still::of_image(image))
+    }
 }
 
 /// What a word asks for.
@@ -130,7 +135,8 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     let recorded = container::recorded(sources);
     if let Wanted::Pid(pid) = wanted {
         let target = Target::open(pid)?;
-        let Some(identity) = container::identity(pid) else {
+        // The host's own are in no container, whatever cgroup somebody has put them into.
+        let Some(identity) = container::identity(pid).filter(|_| !target.is_of_host()) else {
             return Ok(Found { subject: Subject::Running(target), name: word.to_owned(), container: None });
         };
         let name = short(&identity.id).to_owned();
@@ -260,7 +266,7 @@ fn held(pid: i32, one: &Recorded, word: &str) -> anyhow::Result<Target> {
         bail!("{word} ended just now");
     }
     // Who can make cgroups or write state files of their own can have root's processes named there.
-    if target.has_our_mounts() && !target.has_user_namespace() {
+    if target.is_of_host() {
         bail!("{word} should be process {pid}, which is in no container; pid:{pid} enters it all the same");
     }
     if let Some(owner) = one.owner

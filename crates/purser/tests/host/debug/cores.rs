@@ -275,10 +275,13 @@ fn kept_by_systemd_and_asked_for_by_sudo() -> Result<()> {
     };
     let (code, _, said) = by_sudo(&["--core", &core])?;
     ensure!(code == Some(2) && said.contains("belongs to another user"), "{code:?} {said}");
+    let listed = || run(purser().args(["debug", "cores"]).arg(crash.dir.path()).env("SUDO_UID", "4711"));
+    ensure!(!listed()?.contains(&core), "the core of another user is listed");
     let refused = |said: &str| said.contains("belongs to another user");
     let (_, _, said) = by_sudo(&[&crash.target.name, "--core", "/cores/core"])?;
     ensure!(!refused(&said), "{said}");
     chown(&core, Some(4711), None)?;
+    ensure!(listed()?.contains(&core), "one's own core is not listed");
     let (_, _, said) = by_sudo(&["--core", &core])?;
     ensure!(!refused(&said), "{said}");
     Ok(())

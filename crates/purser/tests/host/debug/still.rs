@@ -11,11 +11,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use super::terminal::Person;
 use super::{debug, marks, nothing_is_left, printed, status, wait_until};
 use crate::agent::purser;
-use crate::lab::{IMAGE, Lab, output, run, signal, source_dir, unique};
+use crate::lab::{IMAGE, Lab, output, run, signal, source_dir, temporary, unique};
 
 /// A container that does not run, until it is dropped; and an image of it, if there is one.
 struct Stopped {
@@ -477,4 +478,38 @@ open("noise.tar", "wb").write(bytes(i * 7 % 251 for i in range(40000)))
     }
     nothing_stands(&before.1)?;
     nothing_is_left(&before.0)
+}
+
+/// A container's root is root by number, and may call a program of its own dockerd.
+#[test]
+fn a_daemon_in_a_container_says_nothing_of_the_host() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let dir = TempDir::with_prefix_in("lie-", temporary())?;
+    let id = "5".repeat(64);
+    let images = dir.path().join("image/overlay2");
+    fs::create_dir_all(images.join("imagedb/content/sha256"))?;
+    fs::write(images.join("imagedb/content/sha256").join(&id), "{}")?;
+    let names = format!(r#"{{"Repositories":{{"x":{{"purser-test-lie:1":"sha256:{id}"}}}}}}"#);
+    fs::write(images.join("repositories.json"), names)?;
+    let daemon = dir.path().join("dockerd");
+    fs::copy("/bin/dash", &daemon)?;
+    let heard = |before: &[&str]| -> Result<String> {
+        let option = format!("--data-root={}", dir.path().display());
+        let mut words: Vec<&str> = before.to_vec();
+        let daemon = daemon.display().to_string();
+        words.extend([daemon.as_str(), "-c", "read line", "dockerd", option.as_str()]);
+        let mut child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn()?;
+        let runs = wait_until("it runs", || {
+            Ok(fs::read_to_string(format!("/proc/{}/comm", child.id()))? == "dockerd\n")
+        });
+        let asked = runs.and_then(|()| output(&mut debug("image:purser-test-lie:2", &[], &["true"])?));
+        child.kill()?;
+        child.wait()?;
+        Ok(String::from_utf8_lossy(&asked?.stderr).into_owned())
+    };
+    let control = heard(&["env"])?;
+    ensure!(control.contains("purser-test-lie:1"), "{control}");
+    let told = heard(&["unshare", "-m"])?;
+    ensure!(told.contains("no image on this host") && !told.contains("lie:1"), "{told}");
+    Ok(())
 }

@@ -5,7 +5,8 @@
 //! The policy of such a person is the host's, in /etc: each command runs in mounts of its own, where that is another.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{Container, kits, wait_until};
 use crate::agent::{Agent, purser};
-use crate::lab::{Lab, output, temporary, wait_limited};
+use crate::lab::{Lab, output, run, temporary, wait_limited};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// Users without a name.
@@ -116,5 +117,60 @@ fn who_comes_by_sudo_has_what_the_policy_gives() -> Result<()> {
     let (code, told) = host.said(ANN, &["end", &id])?;
     ensure!(code == Some(0), "{told}");
     wait_limited(&mut session, LIMIT)?.context("the session does not end")?;
+    agent.stop()
+}
+
+/// Somebody's own process and own files, which say that they are a container's that the policy has for them.
+#[test]
+fn a_process_that_only_says_it_is_a_container() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let (mine, other) = (Container::idle("said", &[])?, Container::idle("meant", &[])?);
+    let policy =
+        format!("[[debug.allow]]\nname = \"ann\"\nusers = [\"{ANN}\"]\ntargets = [\"{}\"]\n", mine.name);
+    let mut agent = Agent::start("")?;
+    let host = Host::with(&agent, &policy)?;
+
+    // Whoever has a cgroup of their own may call those below it as they like.
+    let tree = Path::new("/sys/fs/cgroup/pids");
+    let tree = if tree.is_dir() { tree } else { Path::new("/sys/fs/cgroup") };
+    let id = run(Command::new("docker").args(["inspect", "-f", "{{.Id}}", &mine.name]))?;
+    let group = tree.join(format!("docker-{}.scope", id.trim()));
+    fs::create_dir(&group)?;
+    let script = "echo $$ > \"$1/cgroup.procs\"; exec setpriv --reuid \"$2\" --clear-groups sleep 1000";
+    let said = ["", "unshare -m "].map(|own_mounts| -> Result<(Option<i32>, String)> {
+        let script = script.replace("exec ", &format!("exec {own_mounts}"));
+        let mut liar = Command::new("sh").args(["-ec", &script, "sh"]).arg(&group).arg(ANN).spawn()?;
+        let sleeps = wait_until("it sleeps", || {
+            Ok(fs::read_to_string(format!("/proc/{}/comm", liar.id()))? == "sleep\n")
+        });
+        let said = sleeps.and_then(|()| host.said(ANN, &[&format!("pid:{}", liar.id()), "--", "id", "-u"]));
+        liar.kill()?;
+        liar.wait()?;
+        said
+    });
+    wait_until("the cgroup can be removed", || Ok(fs::remove_dir(&group).is_ok()))?;
+    for said in said {
+        let (code, told) = said?;
+        ensure!(code == Some(125) && told.contains("no entry is for this user"), "{code:?} {told}");
+    }
+
+    // A state of runc's that leads to another container, and an archive, by way of a core.
+    let dir = TempDir::with_prefix_in("ann-", temporary())?;
+    let core = dir.path().join("core");
+    fs::write(&core, fs::read("/bin/busybox")?)?;
+    chown(&core, Some(ANN.parse()?), None)?;
+    let state = dir.path().join(&mine.name);
+    fs::create_dir(&state)?;
+    fs::write(state.join("state.json"), format!(r#"{{"init_process_pid":{}}}"#, other.pid))?;
+    let words = [format!("runc:{}", state.display()), format!("archive:{}", dir.path().display())];
+    for word in &words {
+        let core = core.display().to_string();
+        let (code, told) = host.said(ANN, &["--core", &core, "--in", word, "--", "id", "-u"])?;
+        ensure!(code == Some(2) && told.contains("is not for who comes by sudo"), "{code:?} {told}");
+    }
+
+    // Nobody is asked on another host that no entry is for.
+    let (code, told) = host.said(ANN, &["--host", "unix:///no/such.sock", "web", "--", "id"])?;
+    ensure!(code == Some(125) && told.contains("no entry is for this user"), "{code:?} {told}");
     agent.stop()
 }

@@ -3,7 +3,7 @@
 //! names are not believed.
 
 use super::super::still::stores;
-use super::super::target;
+use super::super::target::{self, Knows};
 use super::roots::Root;
 use crate::command::say;
 use anyhow::bail;
@@ -67,7 +67,12 @@ impl What {
 type Files = Box<dyn FnMut(&Path) -> io::Result<Option<File>> + Send>;
 
 /// The first place in which all objects are, or else the one with the most of them.
-pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) -> anyhow::Result<Home> {
+pub(in super::super) fn home(
+    name: &str,
+    core: &Arc<Core>,
+    sources: &Sources,
+    knows: Knows<'_>,
+) -> anyhow::Result<Home> {
     let Some(program) = core.program() else {
         bail!("{name} does not say which file its program was; say where it is with --in TARGET");
     };
@@ -75,7 +80,7 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) ->
     if program.identity == cores::Identity::default() {
         bail!("{name} has nothing to tell {path} by; say where it is with --in TARGET");
     }
-    let (found, looked) = looked_through(core, sources);
+    let (found, looked) = looked_through(core, sources, knows);
     if let Some(home) = found.as_ref().filter(|home| home.is_still) {
         say(&format!("purser: the program of {name} is in {}, which does not run", home.word));
     }
@@ -90,15 +95,19 @@ pub(in super::super) fn home(name: &str, core: &Arc<Core>, sources: &Sources) ->
     })
 }
 
-/// The best place, and where was looked.
-pub(in super::super) fn looked_through(core: &Arc<Core>, sources: &Sources) -> (Option<Home>, String) {
+/// The best place, and where was looked. What somebody may not know of is not looked at.
+pub(in super::super) fn looked_through(
+    core: &Arc<Core>,
+    sources: &Sources,
+    knows: Knows<'_>,
+) -> (Option<Home>, String) {
     let mut best: Option<Home> = None;
     let mut counts = [0; 3];
     let kinds: [&dyn Fn() -> Box<dyn Iterator<Item = Place>>; 4] = [
-        &|| Box::new(running(core.pid, sources).into_iter()),
+        &|| Box::new(running(core.pid, sources, knows).into_iter()),
         &|| Box::new(host().into_iter()),
-        &|| Box::new(stopped(sources)),
-        &|| Box::new(images()),
+        &|| Box::new(stopped(sources, knows)),
+        &|| Box::new(images(knows)),
     ];
     for place in kinds.iter().flat_map(|places| places()) {
         match &place.what {
@@ -124,9 +133,10 @@ pub(in super::super) fn looked_through(core: &Arc<Core>, sources: &Sources) -> (
 }
 
 /// Running containers; the one in which the process is, if it lives, before others.
-fn running(pid: i32, sources: &Sources) -> Vec<Place> {
+fn running(pid: i32, sources: &Sources, knows: Knows<'_>) -> Vec<Place> {
     let own = container::identity(pid).map(|identity| identity.id);
     let mut all = target::running(sources);
+    all.retain(|one| knows.of(one));
     all.sort_by_key(|one| own.as_ref() != Some(&one.id));
     let place = |one: Recorded| {
         let root = Root::of(one.pid?).ok()?;
@@ -145,8 +155,9 @@ fn host() -> Option<Place> {
 }
 
 /// Containers that do not run, with what they have changed.
-fn stopped(sources: &Sources) -> impl Iterator<Item = Place> {
-    target::still(sources).into_iter().filter_map(|mut one| {
+fn stopped<'a>(sources: &Sources, knows: Knows<'a>) -> impl Iterator<Item = Place> + 'a {
+    let known = target::still(sources).into_iter().filter(move |one| knows.of(one));
+    known.filter_map(|mut one| {
         let view = image::stopped(&stores(), &one.id).and_then(|tree| tree.view()).ok()?;
         one.pid = None;
         Some(Place { what: What::Container(Box::new(one)), files: of_view(view) })
@@ -154,10 +165,10 @@ fn stopped(sources: &Sources) -> impl Iterator<Item = Place> {
 }
 
 /// One of each id; the same image may be in the stores of two engines.
-fn images() -> impl Iterator<Item = Place> {
+fn images(knows: Knows<'_>) -> impl Iterator<Item = Place> {
     let mut all = image::images(&stores());
     let mut known = HashSet::new();
-    all.retain(|image| known.insert(image.id.clone()));
+    all.retain(|image| known.insert(image.id.clone()) && knows.of_image(image));
     all.into_iter().filter_map(|image| {
         let view = image.tree().and_then(|tree| tree.view()).ok()?;
         Some(Place { what: What::Image(Box::new(image)), files: of_view(view) })
