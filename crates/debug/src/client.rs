@@ -9,9 +9,8 @@ use crate::relay::Relays;
 use crate::spec::{Failure, Spec};
 use crate::target::Target;
 use crate::terminal::{self, Saved};
-use crate::{DebugError, collect, exe};
+use crate::{DebugError, collect, exe, handover};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -73,7 +72,7 @@ pub fn start(
     keys: &DetachKeys,
 ) -> Result<Outcome, DebugError> {
     let (link, mut keeper) = start_keeper(arguments, &spec.directory)?;
-    let text = handed_over(spec)?;
+    let text = handover::put(spec)?;
     // With a terminal the keeper has this one to put it back, and the program gets one of the target's.
     let relays = match spec.terminal {
         Some(_) => None,
@@ -110,23 +109,6 @@ fn start_keeper(arguments: &[&str], directory: &Path) -> Result<(Link, Child), D
     command.stdin(Stdio::from(OwnedFd::from(its_link))).stdout(Stdio::null()).stderr(Stdio::null());
     let keeper = command.spawn().map_err(host("starting the session's keeper"))?;
     Ok((link, keeper))
-}
-
-/// Something for another process of this program, as a file in memory.
-pub(crate) fn handed_over(spec: &impl serde::Serialize) -> Result<File, DebugError> {
-    let text = serde_json::to_vec(spec).map_err(|error| DebugError::Host {
-        doing: "writing the session down".into(),
-        source: error.into(),
-    })?;
-    let limit = crate::keeper::SPEC_LIMIT;
-    if text.len() > limit {
-        return Err(DebugError::TooLong { length: text.len(), limit });
-    }
-    let doing = || host("writing the session down");
-    let memory = memfd_create("session", MemfdFlags::CLOEXEC).map_err(|error| doing()(error.into()))?;
-    let mut file = File::from(memory);
-    file.write_all(&text).map_err(doing())?;
-    Ok(file)
 }
 
 /// Signals as flags, and a socket on which a byte comes with each.

@@ -13,7 +13,7 @@ use crate::terminal::{self, Saved};
 use crate::witness::Witness;
 use guests::Door;
 
-pub(crate) use begin::{SPEC_LIMIT, own_world};
+pub(crate) use begin::own_world;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::os::fd::{AsFd, OwnedFd};
@@ -313,7 +313,6 @@ impl Keeper {
         }
     }
 
-    /// Nothing is left before the client hears of the end.
     /// What is mounted stays without its name.
     fn drop_names(&self) {
         for name in self.spec.held.iter().filter_map(|held| held.passing_name.as_ref()) {
@@ -322,6 +321,7 @@ impl Keeper {
         }
     }
 
+    /// Nothing is left before the client hears of the end.
     fn finish(mut self, mut witness: Witness) {
         self.drop_names();
         let cleared = self.group.clear();

@@ -19,6 +19,7 @@ mod exe;
 mod forward;
 pub mod frame;
 mod group;
+mod handover;
 mod keeper;
 mod keys;
 mod link;

@@ -19,7 +19,7 @@ pub(crate) const DESCRIPTORS_LIMIT: usize = 8;
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// To the keeper: this session. Descriptors: specification, target, input, output, errors, terminal.
+    /// To the keeper: this session. Descriptors: specification, target, input, output, errors, and what a target that only stands in hangs on.
     Start,
     /// To the keeper: give me the terminal. Payload: its size; descriptor: the client's terminal.
     Attach,

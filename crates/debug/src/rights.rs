@@ -23,12 +23,12 @@ pub struct Capabilities(u64);
 pub struct UnknownCapability(pub String);
 
 impl Capabilities {
-    /// Those of this number, as /proc writes it.
     /// One bit for each, as the kernel numbers them.
     pub fn bits(self) -> u64 {
         self.0
     }
 
+    /// Those of this number, as /proc writes it.
     pub(crate) fn from_bits(bits: u64) -> Capabilities {
         Capabilities(bits)
     }

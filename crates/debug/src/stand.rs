@@ -15,7 +15,7 @@ use crate::link::{Kind, Link};
 use crate::rights::Capabilities;
 use crate::spec::Failure;
 use crate::target::Target;
-use crate::{DIRECTORY, DebugError, client, exe};
+use crate::{DIRECTORY, DebugError, exe, handover};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -67,6 +67,15 @@ pub struct Layers {
     pub volumes: Vec<(PathBuf, PathBuf)>,
 }
 
+/// What a stand-in says when it is about to stand.
+#[derive(Debug, Serialize, Deserialize)]
+struct Standing {
+    /// Its number on the host.
+    pid: i32,
+    /// Places in it whose volumes are not there any more.
+    left_out: Vec<String>,
+}
+
 /// The client's hold on a stand-in.
 #[derive(Debug)]
 pub(crate) struct Hold {
@@ -99,8 +108,8 @@ pub fn stand_in(arguments: &[&str], stand: &Stand) -> Result<Target, DebugError>
     drop(command);
     let mut hold = Hold { link, child };
     match wait(&hold.link, stand) {
-        Ok(pid) => match Target::open(pid) {
-            Ok(target) => Ok(Target { hold: Some(hold), ..target }),
+        Ok(Standing { pid, left_out }) => match Target::open(pid) {
+            Ok(target) => Ok(Target { hold: Some(hold), left_out, ..target }),
             Err(error) => {
                 hold.finish();
                 Err(error)
@@ -115,20 +124,18 @@ pub fn stand_in(arguments: &[&str], stand: &Stand) -> Result<Target, DebugError>
     }
 }
 
-/// Hands everything over and waits until it stands: its number on the host.
-fn wait(link: &Link, stand: &Stand) -> Result<i32, DebugError> {
-    let text = client::handed_over(stand)?;
+/// Hands everything over and waits until it stands.
+fn wait(link: &Link, stand: &Stand) -> Result<Standing, DebugError> {
+    let text = handover::put(stand)?;
     link.send(Kind::Start, b"", &[text.as_fd()]).map_err(host("handing over what the target is to be"))?;
-    let mut number = None;
+    let mut standing = None;
     loop {
         let message = link.receive().map_err(host("waiting for the target to stand"))?;
         let gone = || DebugError::Failed(Failure::ours("what was to stand in for the target was killed"));
         let message = message.ok_or_else(gone)?;
-        match (message.kind, number) {
-            (Kind::Described, _) => {
-                number = <[u8; 4]>::try_from(message.payload.as_slice()).ok().map(i32::from_le_bytes);
-            }
-            (Kind::Started, Some(number)) => return Ok(number),
+        match (message.kind, standing.take()) {
+            (Kind::Described, _) => standing = serde_json::from_slice(&message.payload).ok(),
+            (Kind::Started, Some(standing)) => return Ok(standing),
             (Kind::Failed, _) => {
                 let failure = serde_json::from_slice(&message.payload);
                 return Err(failure.map_or(DebugError::Message, DebugError::Failed));

@@ -43,6 +43,8 @@ pub struct Target {
     pub(crate) facts: Facts,
     /// Of one that stands in for what does not run.
     pub(crate) hold: Option<Hold>,
+    /// Of the same: places whose volumes are not there any more.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// What /proc tells of the target.
@@ -79,7 +81,7 @@ impl Target {
         let number = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(gone)?;
         let fd = pidfd_open(number, PidfdFlags::empty()).map_err(|_| gone())?;
         let facts = facts(pid)?;
-        let target = Target { fd, facts, hold: None };
+        let target = Target { fd, facts, hold: None, left_out: Vec::new() };
         if target.facts.state == 'Z' {
             return Err(DebugError::Zombie { pid });
         }
@@ -95,6 +97,11 @@ impl Target {
     /// Lets go of a target that only stood in, when no session has it, and waits until nothing is left.
     pub fn finish(self) {
         self.hold.into_iter().for_each(Hold::finish);
+    }
+
+    /// Places of what does not run whose volumes are not there any more; the first ones, if there are many.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// What was read of it.

@@ -5,6 +5,7 @@
 use super::guests::Door;
 use super::{Client, End, Keeper, START_PATIENCE};
 use crate::group::{Entrance, Group, clear_stale};
+use crate::handover;
 use crate::link::{Kind, Link, Message};
 use crate::root::{Parts, StepError, step};
 use crate::spec::{Failure, Kit, Spec};
@@ -14,15 +15,11 @@ use crate::warden::{self, Luggage};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, setsid};
 use rustix::thread::{set_name, set_thread_groups};
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use sys::process::{Forked, close_inherited, fork};
-
-/// The longest specification.
-pub(crate) const SPEC_LIMIT: usize = 4 << 20;
 
 /// A keeper with a warden. Without one there is nothing to keep: the client has been told, and the caller's note
 /// and the failure are given back as far as there are any.
@@ -71,11 +68,7 @@ fn take_over(message: Message) -> Result<(Spec, Held), Failure> {
     // Of a target that only stands in: it stands as long as this is open.
     let hold = descriptors.split_off(descriptors.len().min(5)).pop();
     let [text, target, input, output, errors] = <[OwnedFd; 5]>::try_from(descriptors).map_err(|_| odd())?;
-    let mut text = File::from(text);
-    let mut bytes = Vec::new();
-    text.rewind().map_err(|_| odd())?;
-    text.take(SPEC_LIMIT as u64).read_to_end(&mut bytes).map_err(|_| odd())?;
-    let spec = serde_json::from_slice(&bytes).map_err(|_| odd())?;
+    let spec = handover::take(text).map_err(|_| odd())?;
     Ok((spec, Held { target, hold, streams: [input, output, errors] }))
 }
 

@@ -22,6 +22,10 @@ use sys::mounts::{NO_DEVICES, NO_SUID, READ_ONLY, set_mount_attributes};
 const DIRECTORY: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// The most volumes that are told to be missing, and the most characters of each: all fit a message.
+const TOLD: usize = 16;
+const TOLD_CHARS: usize = 256;
+
 /// A file system in memory, in a directory of the host that only we see it on.
 pub(super) struct Room(OwnedFd);
 
@@ -106,12 +110,13 @@ pub(super) fn own_directory(root: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd
     openat(root, name, DIRECTORY, Mode::empty()).map_err(doing())
 }
 
-/// Mounts what a container had of the host, read-only. What is not there any more is left out; which, is told.
-pub(super) fn volumes(root: BorrowedFd<'_>, volumes: &[(PathBuf, PathBuf)]) -> Vec<PathBuf> {
+/// Mounts what a container had of the host, read-only. What is not there any more is left out, and told as far as a
+/// message has room.
+pub(super) fn volumes(root: BorrowedFd<'_>, volumes: &[(PathBuf, PathBuf)]) -> Vec<String> {
     let mut left_out = Vec::new();
     for (source, destination) in volumes {
-        if volume(root, source, destination).is_err() {
-            left_out.push(destination.clone());
+        if volume(root, source, destination).is_err() && left_out.len() < TOLD {
+            left_out.push(destination.to_string_lossy().chars().take(TOLD_CHARS).collect());
         }
     }
     left_out

@@ -3,12 +3,12 @@
 //! mounts but /proc, and then waits for the inner one, which is the first in the pid namespace and what a session
 //! enters. The inner one has no directory of the host and no rights beyond a container's.
 
-use super::{Layers, Stand, dev, floor};
-use crate::keeper::{self, SPEC_LIMIT};
+use super::{Layers, Stand, Standing, dev, floor};
+use crate::keeper;
 use crate::link::{Kind, Link};
 use crate::root::{StepError, step};
 use crate::spec::Failure;
-use crate::{DIRECTORY, rights};
+use crate::{DIRECTORY, handover, rights};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
@@ -19,8 +19,7 @@ use rustix::process::{
 };
 use rustix::system::sethostname;
 use rustix::thread::set_name;
-use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use sys::process::{Forked, exit_now, fork, own_namespaces};
@@ -70,12 +69,13 @@ fn raise(
     mount_change("/", private).map_err(step("cutting the mounts off from the host's"))?;
     sethostname(&host_name(&stand.name)).map_err(step("setting the host name"))?;
     loopback().map_err(step("bringing the loopback interface up"))?;
-    let root = tree(&stand, open)?;
+    let (root, left_out) = tree(&stand, open)?;
     dev::devices_and_system(root.as_fd())?;
     match fork(None).map_err(step("starting the first process"))? {
         Forked::Parent { child } => {
-            let number = child.as_raw_nonzero().get().to_le_bytes();
-            link.send(Kind::Described, &number, &[]).map_err(step("telling the client"))?;
+            let standing = Standing { pid: child.as_raw_nonzero().get(), left_out };
+            let text = serde_json::to_vec(&standing).unwrap_or_default();
+            link.send(Kind::Described, &text, &[]).map_err(step("telling the client"))?;
             Ok(child)
         }
         Forked::Child => {
@@ -90,11 +90,7 @@ fn raise(
 
 fn take_over(link: &Link) -> Option<Stand> {
     let [text] = <[OwnedFd; 1]>::try_from(link.receive().ok()??.descriptors).ok()?;
-    let mut text = File::from(text);
-    text.rewind().ok()?;
-    let mut bytes = Vec::new();
-    text.take(SPEC_LIMIT as u64).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    handover::take(text).ok()
 }
 
 /// Letters, digits and hyphens of a name.
@@ -105,19 +101,19 @@ fn host_name(name: &str) -> Vec<u8> {
     if name.is_empty() { b"purser".to_vec() } else { name }
 }
 
-/// The root with its volumes. All that is in memory goes away with the namespace.
+/// The root with its volumes, and those that were left out. All that is in memory goes away with the namespace.
 fn tree(
     stand: &Stand,
     open: impl FnOnce(&str, BorrowedFd<'_>) -> Result<Layers, String>,
-) -> Result<OwnedFd, Failure> {
+) -> Result<(OwnedFd, Vec<String>), Failure> {
     // Two, so that what was unpacked leaves the session its room.
     let unpacked = floor::Room::make(DIRECTORY.as_ref(), stand.room)?;
     let directory = unpacked.directory(c"layers")?;
     let layers = open(&stand.note, directory.as_fd()).map_err(Failure::ours)?;
     let room = floor::Room::make(DIRECTORY.as_ref(), stand.room)?;
     let root = floor::overlay(&room, &layers.from_top, stand.user_marks)?;
-    floor::volumes(root.as_fd(), &layers.volumes);
-    Ok(root)
+    let left_out = floor::volumes(root.as_fd(), &layers.volumes);
+    Ok((root, left_out))
 }
 
 /// A message to the kernel (rtnetlink, the first of the protocols) that sets the flag "up" of the first interface.

@@ -4,6 +4,7 @@
 use super::arguments::Session;
 use super::{kits, target};
 use crate::command::{Usage, output, say};
+use crate::table::harmless;
 use debug::{Capabilities, Spec, Target};
 
 /// What a session in something that does not run is, for who watches.
@@ -38,6 +39,9 @@ pub(super) fn tell(spec: &Spec, target: &Target, kits: &[kits::Chosen], word: &s
             "purser: process {} of the target is stopped, or traced by another debugger",
             target.pid()
         ));
+    }
+    for place in target.left_out() {
+        say(&format!("purser: {} was a volume that is not on this host any more", harmless(place)));
     }
     if !output::is_watched() || spec.terminal.is_none() {
         return;

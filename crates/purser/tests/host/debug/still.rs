@@ -131,6 +131,10 @@ fn a_stopped_container_is_seen_and_stays_as_it_is() -> Result<()> {
     ensure!(errors.contains("Read-only file system") && errors.contains("/bin/false"), "{errors}");
     ensure!(!data.path().join("no").exists());
     ensure!(target.changes()? == changes && target.layers()? == layers, "it is not as it was");
+    data.close()?;
+    let without = output(&mut debug(&target.name, &[], &["ls", "/"])?)?;
+    let errors = String::from_utf8_lossy(&without.stderr);
+    ensure!(without.status.success() && errors.contains("purser: /data was a volume"), "{without:?}");
     nothing_stands(&before.1)?;
     nothing_is_left(&before.0)
 }
