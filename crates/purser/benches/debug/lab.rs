@@ -26,7 +26,9 @@ impl Lab {
         }
         fs::copy("/bin/busybox", bin.join("busybox"))
             .context("copying /bin/busybox (package busybox-static)")?;
-        symlink("busybox", bin.join("sleep"))?;
+        for name in ["sleep", "cat"] {
+            symlink("busybox", bin.join(name))?;
+        }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/debug/clock.c");
         run(Command::new("gcc").args(["-O1", "-static", "-o"]).arg(bin.join("clock")).arg(source))?;
         let kit = dir.path().join("kits/base");
@@ -68,26 +70,23 @@ impl Lab {
         debug
     }
 
-    pub(crate) fn session(&self) -> Result<u64> {
-        clock_of(self.debug().args(["--", "clock"]))
+    /// A program in the container, by a session.
+    pub(crate) fn session(&self, program: &str) -> Command {
+        let mut debug = self.debug();
+        debug.args(["--", program]);
+        debug
     }
 
-    pub(crate) fn nsenter(&self) -> Result<u64> {
-        clock_of(Command::new("nsenter").args([
-            "-t",
-            &self.pid,
-            "-m",
-            "-u",
-            "-i",
-            "-n",
-            "-p",
-            "--",
-            "/bin/clock",
-        ]))
+    pub(crate) fn nsenter(&self, program: &str) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["-t", &self.pid, "-m", "-u", "-i", "-n", "-p", "--", program]);
+        nsenter
     }
 
-    pub(crate) fn docker_exec(&self) -> Result<u64> {
-        clock_of(Command::new("docker").args(["exec", &self.container, "/bin/clock"]))
+    pub(crate) fn docker_exec(&self, program: &str) -> Command {
+        let mut docker = Command::new("docker");
+        docker.args(["exec", "-i", &self.container, program]);
+        docker
     }
 
     /// Imports kits onto an empty shelf, and starts a program by their shell. When the one and the other was.
@@ -105,8 +104,7 @@ impl Lab {
 
     /// The most memory a client had while its program waited, in bytes.
     pub(crate) fn client_memory(&self) -> Result<u64> {
-        let mut client =
-            self.debug().args(["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut client = self.session("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (mut input, mut output) =
             (client.stdin.take().context("no pipe")?, client.stdout.take().context("no pipe")?);
         std::io::Write::write_all(&mut input, b"x")?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How long it takes until a program runs in a container, from the start of the client to the program's own
 //! clock: by `purser debug`, by nsenter, by `docker exec`, and by the calls that docker-debug makes. In turn, so that
-//! a busy moment is everybody's. Also the memory of a client.
+//! a busy moment is everybody's. Also how fast bytes go in and come back, and the memory of a client.
 //!
 //! Needs root, Docker, gcc and busybox-static. Makes a container of its own and removes it.
 //!
@@ -19,6 +19,7 @@ use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use names as _;
 use rustix::time::{ClockId, clock_gettime};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,15 +27,18 @@ const RUNS: usize = 200;
 /// docker-debug's way takes a container each time.
 const HELPER_RUNS: usize = 20;
 const IMPORT_RUNS: usize = 5;
+const CLOCK: &str = "/bin/clock";
+const PIPE_RUNS: usize = 5;
+const PIPE_BYTES: usize = 256 << 20;
 
 fn main() -> Result<()> {
     let Wanted { runs, kits } = wanted()?;
     ensure!(rustix::process::geteuid().is_root(), "sessions need root: run it with sudo");
     let lab = Lab::make()?;
     let mut ways: [Way; 4] = [
-        Way::new("purser debug", runs, |lab| lab.session()),
-        Way::new("nsenter", runs, |lab| lab.nsenter()),
-        Way::new("docker exec", runs, |lab| lab.docker_exec()),
+        Way::new("purser debug", runs, |lab| clock_of(&mut lab.session(CLOCK))),
+        Way::new("nsenter", runs, |lab| clock_of(&mut lab.nsenter(CLOCK))),
+        Way::new("docker exec", runs, |lab| clock_of(&mut lab.docker_exec(CLOCK))),
         Way::new("calls of docker-debug", HELPER_RUNS.min(runs), helper::clock),
     ];
     println!("load average {}", load_average()?);
@@ -54,6 +58,7 @@ fn main() -> Result<()> {
         let [min, half, most, max] = [0.0, 0.5, 0.99, 1.0].map(at);
         println!("{:<24} {:>6} {min:>9.1} {half:>9.1} {most:>9.1} {max:>9.1}", way.name, way.took.len());
     }
+    pipes(&lab)?;
     if let Some(kits) = kits {
         imports(&lab, &kits)?;
     }
@@ -99,6 +104,49 @@ fn clock_of(command: &mut Command) -> Result<u64> {
 fn load_average() -> Result<String> {
     let load = std::fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
     Ok(load.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
+}
+
+/// A program in the container that writes what it reads.
+type Echo = fn(&Lab) -> Command;
+
+/// How fast bytes go through a program in the container and back.
+fn pipes(lab: &Lab) -> Result<()> {
+    let ways: [(&str, Echo); 3] = [
+        ("purser debug", |lab| lab.session("/bin/cat")),
+        ("nsenter", |lab| lab.nsenter("/bin/cat")),
+        ("docker exec", |lab| lab.docker_exec("/bin/cat")),
+    ];
+    let mut rates: [Vec<u64>; 3] = Default::default();
+    for _ in 0..PIPE_RUNS {
+        for ((name, echo), rates) in ways.iter().zip(&mut rates) {
+            let took = piped(&mut echo(lab)).with_context(|| format!("pipes of {name}"))?;
+            rates.push((PIPE_BYTES as u64 * 1000).checked_div(took).unwrap_or(0));
+        }
+    }
+    for ((name, _), rates) in ways.iter().zip(&mut rates) {
+        rates.sort_unstable();
+        let at = |place: usize| rates.get(place).copied().unwrap_or(0);
+        let (least, half, most) = (at(0), at(PIPE_RUNS / 2), at(PIPE_RUNS - 1));
+        println!("through cat and back, {name}: p50 {half} MB/s ({least} to {most})");
+    }
+    Ok(())
+}
+
+/// Nanoseconds from the start to the last of the bytes, all of which must come back.
+fn piped(echo: &mut Command) -> Result<u64> {
+    let begun = monotonic_ns();
+    let mut child = echo.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting it")?;
+    let (mut input, mut output) =
+        (child.stdin.take().context("no pipe")?, child.stdout.take().context("no pipe")?);
+    let writer = std::thread::spawn(move || {
+        let part = vec![7; 1 << 20];
+        (0..PIPE_BYTES / part.len()).try_for_each(|_| input.write_all(&part))
+    });
+    let back = std::io::copy(&mut output, &mut std::io::sink()).context("reading")?;
+    let took = monotonic_ns().saturating_sub(begun);
+    writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?.context("writing")?;
+    ensure!(child.wait()?.success() && back == PIPE_BYTES as u64, "{back} bytes came back");
+    Ok(took)
 }
 
 /// From a file of kits and an empty shelf to the first program that a shell of theirs starts.
