@@ -62,26 +62,28 @@ enum Action {
 }
 
 const HELP: &str = "\
-The command sees the target's files, processes and network as the target does, and the kits' tools below
-/dev/.purser. Its memory and processes do not count as the target's, and at its end all it started is gone.
-With a terminal on both sides it gets one of the target's; ctrl-p,ctrl-q leaves it running.
-A running agent records who began it, every command, and what the terminal showed: purser replay.
+The command sees the target's files, processes and network as the target does, and the kits'
+tools below /dev/.purser. Its memory and processes do not count as the target's, and at its end
+all it started is gone. With a terminal on both sides it gets one of the target's; ctrl-p,ctrl-q
+leaves it running. A running agent records who began it, every command, and what the terminal
+showed: purser replay.
 
 Examples:
-  purser debug web                                a shell in container web
-  purser debug web --kit gdb -- gdb -p 1          a debugger on its first process
-  purser debug web -- tar c /app | tar t          pipes carry bytes as they are
-  purser debug web --kit gdb --debug-files ./symbols -- gdb -p 1    debug files of a stripped program
-  purser debug image:app:1.2 -- ls -l /app        an image; nothing of it runs, and no engine is asked
-  purser debug archive:app.tar                    the same for a file of docker save, an OCI layout or a tree
-  purser debug pid:4711 --user 1000 -- id         any process's namespaces, as one of its users
-  purser debug web -L 8080:80 -L 5005             ports of the target as ports of this host
-  purser debug --core core.4711                   a backtrace, with the files of the container that has the program
-  purser debug --core coredump:latest -- -ex 'info registers'        systemd-coredump's latest, and a command for gdb
-  purser debug web -v ./scripts:/scripts:ro       a directory of this host in the session, not in the target
-  purser debug web --reason 'ticket 4711'         the record says why
-  purser debug --as docker-debug web bash         docker-debug's command line; a link of that name does it, too
-  purser debug sessions                           what runs; purser debug attach ID, purser debug end ID
+  purser debug web                              a shell in container web
+  purser debug web --kit gdb -- gdb -p 1        a debugger on its first process
+  purser debug web -- tar c /app | tar t        pipes carry bytes as they are
+  purser debug pid:4711 --user 1000 -- id       any process's namespaces, as one of its users
+  purser debug image:app:1.2 -- ls -l /app      an image; nothing of it runs
+  purser debug archive:app.tar                  a file of docker save, an OCI layout, or a tree
+  purser debug --core core.4711                 a backtrace, with the files of whoever has them
+  purser debug --core coredump:latest -- -ex 'info registers'     systemd-coredump's latest
+  purser debug web --debug-files ./symbols -- gdb -p 1            for a stripped program
+  purser debug web -L 8080:80 -L 5005           ports of the target as ports of this host
+  purser debug web -v ./scripts:/scripts:ro     a directory of this host, in the session alone
+  purser debug web --reason 'ticket 4711'       the record says why
+  purser debug --host ssh://ops@db1 web         a container of another host
+  purser debug --as docker-debug web bash       docker-debug's command line
+  purser debug sessions                         what runs; then attach ID, end ID
 
 Exit codes: the command's; 128 and the signal's number when it was killed; 125 no session,
 126 the command cannot be executed, 127 there is no such command; 2 wrong command line";

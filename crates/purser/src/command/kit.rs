@@ -18,10 +18,7 @@ pub(super) use image::of_image;
 use crate::config::{Config, Debug};
 use crate::exit::Exit;
 use kit::{KitError, Name, PublicKey, Shelf};
-use std::path::{Path, PathBuf};
-
-/// Where kits are if nobody says.
-const KITS: &str = "/var/lib/purser-kits";
+use std::path::PathBuf;
 
 /// Build, move, check and remove the toolkits of purser debug.
 #[derive(Debug, clap::Args)]
@@ -67,18 +64,22 @@ enum KitCommand {
 /// Where this host's kits are.
 #[derive(Clone, Debug, clap::Args)]
 struct Kits {
-    /// The directory of kits [default: /var/lib/purser-kits, or what a configuration that is read says].
+    /// The directory of kits [default: `debug.kits` of the configuration, /var/lib/purser-kits].
     #[arg(long, value_name = "DIR")]
     kits: Option<PathBuf>,
 }
 
 impl Kits {
-    fn directory(&self) -> &Path {
-        self.kits.as_deref().unwrap_or(Path::new(KITS))
+    /// Where sessions look for them, too.
+    fn directory(&self) -> anyhow::Result<PathBuf> {
+        match &self.kits {
+            Some(kits) => Ok(kits.clone()),
+            None => Ok(Config::load(None)?.0.debug.kits),
+        }
     }
 
-    fn shelf(&self) -> Shelf {
-        Shelf::new(self.directory())
+    fn shelf(&self) -> anyhow::Result<Shelf> {
+        Ok(Shelf::new(&self.directory()?))
     }
 }
 
@@ -139,6 +140,9 @@ fn named(names: &[String]) -> Result<Vec<Name>, KitError> {
 
 /// Bytes as people read them.
 fn size(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        return format!("{} KiB", bytes.div_ceil(1 << 10));
+    }
     let tenths = bytes / ((1 << 20) / 10);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }

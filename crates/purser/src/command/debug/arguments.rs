@@ -16,9 +16,10 @@ const REASON_LIMIT: usize = 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Session {
-    /// A container by name, id or the start of its id; docker:NAME, podman:NAME, runc:ID, lxc:NAME, nspawn:NAME,
-    /// k8s:NAMESPACE/POD/CONTAINER; a process, pid:NUMBER; an image of this host, image:NAME[:TAG]; or a file or directory
-    /// with one, archive:PATH. What does not run is opened all the same, and what is changed in it is discarded.
+    /// A container by name, id or the start of its id; docker:NAME, podman:NAME, containerd:NAME, lxc:NAME,
+    /// nspawn:NAME, runc:ID or runc:/DIRECTORY/ID, k8s:NAMESPACE/POD/CONTAINER; a process, pid:NUMBER; an image of this
+    /// host, image:NAME[:TAG]; or a file or directory with one, archive:PATH. What does not run is opened all the same,
+    /// and what is changed in it is discarded.
     #[arg(value_name = "TARGET", default_value = "", hide_default_value = true)]
     pub(super) target: String,
     /// A core file, also a compressed one: a path in the target, if one is named, or of this host, or coredump:PID,
@@ -30,8 +31,8 @@ pub(super) struct Session {
     /// The target whose files the core is looked at with; nothing is searched then.
     #[arg(long = "in", value_name = "TARGET", requires = "core")]
     pub(super) tree: Option<String>,
-    /// A kit by name, or a directory with a kit.toml; may be repeated [default: base, and the kits that suit what
-    /// runs in the target].
+    /// A kit by name, or a directory with a kit.toml; may be repeated [default: base, the kits that suit what
+    /// runs in the target, and the one that has the command].
     #[arg(short, long = "kit", value_name = "NAME|DIR")]
     pub(super) kit: Vec<String>,
     /// The directory with kits [default: `debug.kits` of the configuration, /var/lib/purser-kits].

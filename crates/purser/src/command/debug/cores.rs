@@ -30,8 +30,8 @@ const HEAD: usize = 4 << 20;
 /// List the cores that systemd-coredump has kept, and those in a directory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The last column says where purser debug --core would open it: the first running container, or this host, that has
-the program with the same build-id.
+IN is where purser debug --core would open it: what has the program with the same build-id, of
+running containers, this host, stopped containers and images the first.
 
 Examples:
   purser debug cores

@@ -112,6 +112,12 @@ impl Job<'_> {
     }
 }
 
+/// Whether the program is this one, also with its version behind it, as in `python3.11`.
+fn is_called(program: &str, name: &str) -> bool {
+    let version = program.strip_prefix(name);
+    version.is_some_and(|version| version.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')))
+}
+
 /// The kits of a session: first those named, then those they require; without names the usual one, those that suit the
 /// target's program, and the one that has what is to be run.
 pub(super) fn chosen(directory: &Path, wanted: &[String], job: &Job<'_>) -> anyhow::Result<Vec<Chosen>> {
@@ -119,7 +125,8 @@ pub(super) fn chosen(directory: &Path, wanted: &[String], job: &Job<'_>) -> anyh
     if wanted.is_empty() {
         let known = known(directory);
         open.extend(job.kit_with_tool(&known));
-        let fits = |kit: &Chosen| kit.kit.name == USUAL || kit.suits.iter().any(|suits| suits == job.suits);
+        let fits =
+            |kit: &Chosen| kit.kit.name == USUAL || kit.suits.iter().any(|suits| is_called(job.suits, suits));
         open.extend(known.into_iter().filter(fits));
         // The special one's programs go before the usual one's.
         open.sort_by_key(|kit| kit.kit.name == USUAL);
@@ -246,7 +253,10 @@ mod tests {
                 .map_err(|error| format!("{error:#}"))
         };
         assert_eq!(names(&[], "sh").unwrap(), "base");
-        assert_eq!(names(&[], "java").unwrap(), "jvm base gdb");
+        for (program, wanted) in [("java", "jvm base gdb"), ("java-17.0", "jvm base gdb"), ("javac", "base")]
+        {
+            assert_eq!(names(&[], program).unwrap(), wanted, "{program}");
+        }
         assert_eq!(names(&["gdb", "base"], "").unwrap(), "gdb base jvm");
         assert!(names(&["bad"], "").unwrap_err().contains("kit bad needs kit gone"));
         assert!(names(&["nope"], "").unwrap_err().contains("there are bad, base, gdb, jvm"));

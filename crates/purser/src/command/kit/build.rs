@@ -6,7 +6,7 @@ use super::progress::Progress;
 use super::{Kits, size};
 use crate::exit::Exit;
 use anyhow::Context;
-use kit::{Mirror, Recipe, SHIPPED};
+use kit::{Mirror, Recipe, SHIPPED, Shelf};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,10 +36,10 @@ pub(super) struct Build {
 }
 
 const HELP: &str = "\
-Packages are fetched and checked by apt, into a directory of their own: no root is needed, and the
-host's packages stay as they are. The same packages make the same kit, with the same digest. purser
-kit show NAME --recipe prints a recipe to start from. A recipe may name an image of this host's engines
-in the place of packages, by its key image.
+Packages are fetched and checked by apt, into a directory of their own: no root is needed, and
+the host's packages stay as they are. The same packages make the same kit, with the same digest.
+purser kit show NAME --recipe prints a recipe to start from. A recipe may name an image of this
+host's engines in the place of packages, by its key image.
 
 Examples:
   purser kit build base gdb
@@ -49,6 +49,7 @@ Examples:
 impl Build {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let recipes = self.recipes()?;
+        let shelf = self.kits.shelf()?;
         let mirror = Mirror { address: self.mirror.clone(), accepts_expired: self.accept_expired };
         let (scratch, ours) = match &self.scratch {
             Some(scratch) => (scratch.clone(), false),
@@ -57,14 +58,14 @@ impl Build {
         fs::create_dir(&scratch)
             .or_else(|error| if ours || !scratch.is_dir() { Err(error) } else { Ok(()) })
             .with_context(|| format!("making the directory {}", scratch.display()))?;
-        let made = self.make(&recipes, &mirror, &scratch);
+        let made = Self::make(&shelf, &recipes, &mirror, &scratch);
         if ours {
             fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))?;
         }
         made
     }
 
-    fn make(&self, recipes: &[Recipe], mirror: &Mirror, scratch: &Path) -> anyhow::Result<Exit> {
+    fn make(shelf: &Shelf, recipes: &[Recipe], mirror: &Mirror, scratch: &Path) -> anyhow::Result<Exit> {
         let mut out = output::stdout();
         for recipe in recipes {
             let progress = Progress::new("building", 1);
@@ -74,13 +75,11 @@ impl Build {
                 None => kit::build(recipe, mirror, scratch)?,
             };
             drop(progress);
-            let shelved = self.kits.shelf().put(&built)?;
+            let shelved = shelf.put(&built)?;
             writeln!(out, "{}  {}  {}", shelved.manifest.name, size(built.tree.bytes()), shelved.digest)?;
             out.flush()?;
             for required in shelved.manifest.requires {
-                if self.kits.shelf().find(&required).is_err()
-                    && !recipes.iter().any(|other| other.name == required)
-                {
+                if shelf.find(&required).is_err() && !recipes.iter().any(|other| other.name == required) {
                     say(&format!(
                         "purser: kit {} needs kit {required}; build it with: purser kit build {required}",
                         recipe.name

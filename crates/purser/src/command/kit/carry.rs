@@ -33,7 +33,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let shelf = self.kits.shelf();
+        let shelf = self.kits.shelf()?;
         let kits: Vec<Shelved> = match &self.all {
             Some(_) => shelf.list()?.into_iter().map(|(_, kit)| kit).collect::<Result<_, _>>()?,
             None => named(&self.names)?.iter().map(|name| shelf.find(name)).collect::<Result<_, _>>()?,
@@ -41,7 +41,7 @@ impl Export {
         if kits.is_empty() {
             let message = format!(
                 "there are no kits in {}; build some with: purser kit build",
-                self.kits.directory().display()
+                self.kits.directory()?.display()
             );
             anyhow::bail!(message);
         }
@@ -64,13 +64,15 @@ impl Export {
 /// Take kits from a file that purser kit export has written, or make one of an image.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-All kits of the file are taken, or none. Every byte is compared with the digests in the file; that
-tells damage, and --digest tells whether it is what you were promised. When trust of the configuration
-names keys, each kit must be signed with one of them; what pins names must be what it says.
+All kits of the file are taken, or none. Every byte is compared with the digests in the file;
+that tells damage, and --digest tells whether it is what you were promised. When trust of the
+configuration names keys, each kit must be signed with one of them; what pins names must be what
+it says.
 
-With --image it is all programs in the PATH of an image that Docker, Podman or containerd has on this
-host, with the libraries they need, moved to where kits are. What cannot be moved is left out and told.
-Data is what programs look for at fixed paths: take it along with --keep, and tell the program where.
+With --image it is all programs in the PATH of an image that Docker, Podman or containerd has on
+this host, with the libraries they need, moved to where kits are. What cannot be moved is left
+out and told. Data is what programs look for at fixed paths: take it along with --keep, and tell
+the program where.
 
 Examples:
   purser kit import kits.tar

@@ -25,7 +25,7 @@ impl List {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
         let mut out = output::stdout();
         let mut exit = Exit::Success;
-        let listed = self.kits.shelf().list()?;
+        let listed = self.kits.shelf()?.list()?;
         let mut kits = Vec::new();
         for (name, kit) in &listed {
             match kit {
@@ -46,19 +46,28 @@ impl List {
 }
 
 fn table(kits: &[&Shelved], out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{:<10}  {:<10}  {:<19}  {:<24}  WHAT", "NAME", "VERSION", "DIGEST", "CAPABILITIES")?;
-    for kit in kits {
-        let Manifest { name, version, summary, capabilities, .. } = &kit.manifest;
-        let digest: String = kit.digest.to_string().chars().take(19).collect();
-        let capabilities = if capabilities.is_empty() { "-".to_string() } else { capabilities.join(",") };
-        let (version, summary) = (harmless(version), harmless(summary));
-        writeln!(out, "{:<10}  {version:<10}  {digest:<19}  {capabilities:<24}  {summary}", name.as_str())?;
-    }
+    let rights = |kit: &Shelved| match kit.manifest.capabilities.is_empty() {
+        true => "-".to_string(),
+        false => kit.manifest.capabilities.join(","),
+    };
+    let mut rows = vec![["NAME", "VERSION", "DIGEST", "CAPABILITIES", "WHAT"].map(str::to_string)];
+    rows.extend(kits.iter().map(|kit| {
+        let Manifest { name, version, summary, .. } = &kit.manifest;
+        let digest = kit.digest.to_string().chars().take(19).collect();
+        let (version, summary) = (harmless(version).into_owned(), harmless(summary).into_owned());
+        [name.to_string(), version, digest, rights(kit), summary]
+    }));
     let there = |name: &str| kits.iter().any(|kit| kit.manifest.name.as_str() == name);
-    for (name, _) in SHIPPED.iter().filter(|(name, _)| !there(name)) {
-        let summary =
-            Recipe::shipped(name).and_then(Result::ok).map_or(String::new(), |recipe| recipe.summary);
-        writeln!(out, "{name:<10}  {:<10}  {:<19}  {:<24}  {summary}", "-", "not built", "-")?;
+    rows.extend(SHIPPED.iter().filter(|(name, _)| !there(name)).map(|(name, _)| {
+        let what = Recipe::shipped(name).and_then(Result::ok).map_or(String::new(), |recipe| recipe.summary);
+        [name, "-", "not built", "-", what.as_str()].map(str::to_string)
+    }));
+    let wide = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let [a, b, c, d] = [0, 1, 2, 3].map(wide);
+    for [name, version, digest, rights, what] in &rows {
+        writeln!(out, "{name:<a$}  {version:<b$}  {digest:<c$}  {rights:<d$}  {what}")?;
     }
     Ok(())
 }
@@ -94,7 +103,7 @@ impl Show {
             };
             out.write_all(text.as_bytes())?;
         } else {
-            let kit = self.kits.shelf().find(&Name::new(&self.name)?)?;
+            let kit = self.kits.shelf()?.find(&Name::new(&self.name)?)?;
             writeln!(out, "{}", serde_json::to_string_pretty(&document(&kit))?)?;
         }
         out.flush()?;
@@ -115,7 +124,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let shelf = self.kits.shelf();
+        let shelf = self.kits.shelf()?;
         let names = match self.names.is_empty() {
             true => shelf.list()?.into_iter().map(|(name, _)| name).collect(),
             false => named(&self.names)?,
@@ -153,7 +162,8 @@ pub(super) struct Remove {
 
 impl Remove {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        named(&self.names)?.iter().try_for_each(|name| self.kits.shelf().forget(name))?;
+        let shelf = self.kits.shelf()?;
+        named(&self.names)?.iter().try_for_each(|name| shelf.forget(name))?;
         Collect { kits: self.kits }.run()
     }
 }
@@ -168,7 +178,7 @@ pub(super) struct Collect {
 
 impl Collect {
     pub(super) fn run(self) -> anyhow::Result<Exit> {
-        let (gone, used) = self.kits.shelf().collect()?;
+        let (gone, used) = self.kits.shelf()?.collect()?;
         let mut out = output::stdout();
         gone.iter().try_for_each(|digest| writeln!(out, "removed {digest}"))?;
         used.iter().try_for_each(|digest| writeln!(out, "still used {digest}"))?;

@@ -13,11 +13,11 @@ const KITS_LIMIT: usize = 64;
 /// Fetch kits from a registry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-NAME means the registry that the configuration names below [debug], and its mirrors before it; there is
-no registry that is meant otherwise. Logins are those of docker login and podman login. Every byte is
-compared with its digest, a digest in the reference with the image's, pins of the configuration with the
-kit's; when trust names keys, the kit must be signed with one of them. What a kit fetched by its name
-needs is fetched, too.
+NAME means the registry that the configuration names below [debug], and its mirrors before it;
+there is no registry that is meant otherwise. Logins are those of docker login and podman login.
+Every byte is compared with its digest, a digest in the reference with the image's, pins of the
+configuration with the kit's; when trust names keys, the kit must be signed with one of them.
+What a kit fetched by its name needs is fetched, too.
 
 Examples:
   purser kit pull gdb

@@ -12,8 +12,8 @@ use std::io::Write;
 /// Put a kit into a registry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The kit becomes the image that purser kit export makes. Its signatures go beside it. What is printed
-last can be given to purser kit pull as it is.
+The kit becomes the image that purser kit export makes. Its signatures go beside it. What is
+printed last can be given to purser kit pull as it is.
 
 Examples:
   purser kit push gdb registry.example/kits/gdb:18

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 /// Make a pair of keys, to sign kits with and to know them by.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-FILE becomes the key to sign with, which only its owner may read: keep it off the hosts that use kits.
-FILE.pub becomes the key that hosts are given by trust below [debug] of the configuration. Both are
-Ed25519 in PEM, as openssl genpkey -algorithm ed25519 makes them, too.
+FILE becomes the key to sign with, which only its owner may read: keep it off the hosts that use
+kits. FILE.pub becomes the key that hosts are given by trust below [debug] of the configuration.
+Both are Ed25519 in PEM, as openssl genpkey -algorithm ed25519 makes them, too.
 
 Examples:
   purser kit key kits.key")]
@@ -58,8 +58,8 @@ fn write(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
 /// Vouch for a kit of this host, or for all kits in a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The signature is over the kit's digest, and so over every byte of it. That of a kit goes with it when
-it is exported or pushed. A file is replaced by one with signatures for all kits in it.
+The signature is over the kit's digest, and so over every byte of it. That of a kit goes with it
+when it is exported or pushed. A file is replaced by one with signatures for all kits in it.
 
 Examples:
   purser kit sign gdb --key kits.key && purser kit push gdb
