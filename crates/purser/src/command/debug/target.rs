@@ -394,7 +394,7 @@ fn unclear(why: Unclear, word: &str, candidates: &[Recorded]) -> String {
     }
     match (why, candidates.is_empty()) {
         (Unclear::Several, _) => {}
-        (Unclear::NotKnown, true) => text.push_str(", and none such runs here"),
+        (Unclear::NotKnown, true) => text.push_str(", and none such runs here; [[debug.allow]] says which"),
         (_, true) => text.push_str(", and none runs here; a process is pid:NUMBER"),
         (Unclear::NotKnown, false) => text.push_str("; these are:"),
         (_, false) => text.push_str("; these run here:"),
