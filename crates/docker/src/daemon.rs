@@ -79,9 +79,18 @@ pub struct Settings {
     pub cap_add: Option<Vec<String>>,
 }
 
+/// What a daemon is, as far as anybody asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Where it keeps its state.
+    pub root: String,
+    /// Whether it runs without the rights of its host's root.
+    pub is_rootless: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct About {
+struct Versions {
     api_version: String,
     #[serde(rename = "MinAPIVersion")]
     least: Option<String>,
@@ -107,7 +116,7 @@ impl Daemon {
         };
         let answer = daemon.ask("GET", "/version", None)?;
         let answer = daemon.fine(answer, "asking for its version")?;
-        let about: About = daemon.parsed(&answer)?;
+        let about: Versions = daemon.parsed(&answer)?;
         let odd =
             || DockerError::Garbage { host: daemon.host.to_string(), what: "it tells no version of its API" };
         let most = Version::parse(&about.api_version).ok_or_else(odd)?;
@@ -133,18 +142,40 @@ impl Daemon {
         self.version
     }
 
-    /// Where it keeps its state.
+    /// What it is.
     ///
     /// # Errors
     /// When it does not say.
-    pub fn root_directory(&mut self) -> Result<String, DockerError> {
+    pub fn about(&mut self) -> Result<About, DockerError> {
         #[derive(Deserialize)]
         struct Info {
             #[serde(rename = "DockerRootDir", default)]
             root: String,
+            #[serde(rename = "SecurityOptions", default)]
+            security: Option<Vec<String>>,
         }
         let answer = self.get("/info", "asking about it")?;
-        Ok(self.parsed::<Info>(&answer)?.root)
+        let info: Info = self.parsed(&answer)?;
+        let is_rootless = info.security.iter().flatten().any(|option| option == "name=rootless");
+        Ok(About { root: info.root, is_rootless })
+    }
+
+    /// Whether it removes a container that has ended by itself, as [`Wanted`] says. Before 1.25 that was the client's.
+    pub fn removes_by_itself(&self) -> bool {
+        self.version >= Version(1, 25)
+    }
+
+    /// The same daemon, which is connected to when it is asked.
+    #[must_use]
+    pub fn again(&self) -> Daemon {
+        Daemon {
+            host: self.host.clone(),
+            ssh: self.ssh.clone(),
+            timeout: self.timeout,
+            wire: None,
+            version: self.version,
+            architecture: self.architecture.clone(),
+        }
     }
 
     /// The container with this name, id, or start of one; nothing when there is none.
@@ -196,12 +227,19 @@ impl Daemon {
             #[serde(rename = "Labels", default)]
             labels: Option<Labels>,
         }
-        let filters = escaped(&json!({ "reference": [repository] }).to_string());
-        let answer = self.get(&format!("/images/json?filters={filters}"), "listing images")?;
+        // The first that knows the filter is 1.25.
+        let asked = match self.version >= Version(1, 25) {
+            true => format!("filters={}", escaped(&json!({ "reference": [repository] }).to_string())),
+            false => format!("filter={}", escaped(repository)),
+        };
+        let answer = self.get(&format!("/images/json?{asked}"), "listing images")?;
         let rows: Vec<Row> = self.parsed(&answer)?;
         let named = |row: Row| {
             let labels = row.labels.unwrap_or_default();
-            row.names.unwrap_or_default().into_iter().map(move |name| (name, labels.clone()))
+            let names = row.names.unwrap_or_default().into_iter();
+            // As Podman calls what came from no registry.
+            let plain = |name: String| name.strip_prefix("localhost/").map_or(name.clone(), str::to_owned);
+            names.map(move |name| (plain(name), labels.clone()))
         };
         let prefix = format!("{repository}:");
         Ok(rows.into_iter().flat_map(named).filter(|(name, _)| name.starts_with(&prefix)).collect())
@@ -273,11 +311,12 @@ impl Daemon {
         Ok(self.parsed::<Made>(&answer)?.id)
     }
 
-    /// Containers with this label that were made and never started: their ids, and when, in seconds since 1970.
+    /// Containers with this label in one of these states, such as `created`, which is made and never started: their
+    /// ids, and when they were made, in seconds since 1970.
     ///
     /// # Errors
     /// When it does not say.
-    pub fn never_started(&mut self, label: &str) -> Result<Vec<(String, u64)>, DockerError> {
+    pub fn containers(&mut self, label: &str, states: &[&str]) -> Result<Vec<(String, u64)>, DockerError> {
         #[derive(Deserialize)]
         struct Row {
             #[serde(rename = "Id")]
@@ -285,7 +324,7 @@ impl Daemon {
             #[serde(rename = "Created")]
             made_secs: u64,
         }
-        let filters = escaped(&json!({ "label": [label], "status": ["created"] }).to_string());
+        let filters = escaped(&json!({ "label": [label], "status": states }).to_string());
         let answer = self.get(&format!("/containers/json?all=1&filters={filters}"), "listing containers")?;
         let rows: Vec<Row> = self.parsed(&answer)?;
         Ok(rows.into_iter().map(|row| (row.id, row.made_secs)).collect())

@@ -16,6 +16,8 @@ mod error;
 mod host;
 mod http;
 mod ssh;
+#[cfg(test)]
+mod strict;
 mod tls;
 mod wire;
 
@@ -23,6 +25,6 @@ pub use api::Version;
 pub use archive::{Image, Layer};
 pub use attached::{Attached, Output, Taken};
 pub use context::context;
-pub use daemon::{Container, Daemon, Labels, Settings, Wanted};
+pub use daemon::{About, Container, Daemon, Labels, Settings, Wanted};
 pub use error::DockerError;
 pub use host::{Certificates, Host, Way};

@@ -21,7 +21,7 @@ use crate::config::{Config, Debug};
 use crate::control::ControlError;
 use crate::exit::Exit;
 use crate::policy::{self, Wanted};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use debug::{Beginning, Capabilities, Window};
 use docker::{Container, Daemon, Host};
 use event::{Body, SessionAction};
@@ -82,11 +82,14 @@ pub(super) fn begin(session: &Session, config: &Config) -> anyhow::Result<Exit> 
         allowed(session, config, &host, &[], &mut behalf)?;
     }
     let mut daemon = Daemon::connect(&host, &ssh, patience)?;
+    let about = daemon.about()?;
+    if about.is_rootless {
+        bail!("{host} runs without root, and is root of nothing but its containers: log in there");
+    }
     let target = target(&mut daemon, &session.target)?;
     let kits = chosen(session, config, &target)?;
     let note = allowed(session, config, &host, &kits, &mut behalf)?;
-    let root = daemon.root_directory()?;
-    behalf.containers = (!root.is_empty()).then(|| PathBuf::from(root).join("containers"));
+    behalf.containers = (!about.root.is_empty()).then(|| PathBuf::from(about.root).join("containers"));
     let begun = Instant::now();
     let done = run(session, daemon, &kits, &target, &behalf, window);
     let (code, detail) = match &done {
@@ -130,16 +133,28 @@ fn run(
         daemon.remove(&container).unwrap_or_default();
         return Err(error.into());
     }
+    let after = (!daemon.removes_by_itself()).then(|| daemon.again());
     let attached = daemon.attach(&container)?;
-    Ok(Exit::Command(talk::talk(attached, &session.target, &beginning)?))
+    let code = talk::talk(attached, &session.target, &beginning);
+    if let Some(mut daemon) = after {
+        // One that somebody else has removed is gone as well.
+        daemon.remove(&container).unwrap_or_default();
+    }
+    Ok(Exit::Command(code?))
 }
 
-/// Removes what a client that was killed at the wrong moment has left: a container that was never started does not end.
+/// Removes what a client that was killed at the wrong moment has left: a container that was never started does not end,
+/// and an old daemon keeps one that has ended.
 fn sweep(daemon: &mut Daemon) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?;
-    for (container, made_secs) in daemon.never_started(LABEL)? {
+    for (container, made_secs) in daemon.containers(LABEL, &["created"])? {
         // Clocks differ, and somebody else may be about to start theirs.
         if made_secs.saturating_add(FORGOTTEN.as_secs()) < now.as_secs() {
+            daemon.remove(&container).unwrap_or_default();
+        }
+    }
+    if !daemon.removes_by_itself() {
+        for (container, _) in daemon.containers(LABEL, &["exited", "dead"])? {
             daemon.remove(&container).unwrap_or_default();
         }
     }
