@@ -1,47 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Containers whose runtimes keep their state where nobody would look: the daemons and monitors that run now
 //! say where, by their own command lines and directories. Nobody is asked, so one that hangs tells it, too.
+//! Engines of users are known by these alone.
 //!
 //! Whoever runs on the host can run a program that is called like these. What root's own processes say is
 //! believed, as far as they are the host's and in no container; what other users' say is theirs alone, and
 //! whoever enters must see that the process is, too ([`Recorded::owner`]).
+
+mod users; // engines that users run for themselves
 
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde::Deserialize;
+
+use users::Users;
 
 use crate::files::{self, FILE_LIMIT};
 use crate::identity::is_full_id;
 use crate::info::{Info, Raw};
-use crate::oci::named_by_id;
-use crate::running::{PROCESSES_LIMIT, Recorded, TASKS, of_containerd, of_docker, of_runc, parent_and_start};
+use crate::oci::{Bundle, named_by_id, of_crio};
+use crate::running::{
+    PROCESSES_LIMIT, Recorded, TASKS, docker_directories, of_containerd, of_docker, of_runc, parent_and_start,
+};
 use crate::{Runtime, Sources};
 
 /// The longest command line read.
 const WORDS_LIMIT: u64 = 64 << 10;
-/// The most users whose directories are looked at.
-const USERS_LIMIT: usize = 1024;
-/// Where each user has a directory of their own, called by the number.
-const USERS: &str = "/run/user";
+/// The most processes above this one that are looked at.
+const ANCESTORS_LIMIT: usize = 64;
 const DOCKER_ROOT: &str = "/var/lib/docker";
 const DOCKER_FILE: &str = "/etc/docker/daemon.json";
 
 /// The containers that neither `sources` nor the usual places tell, but processes do.
 pub fn elsewhere(sources: &Sources) -> Vec<Recorded> {
     let processes = Process::all();
-    let own = Namespaces::of("self");
+    let own = Namespaces::of_ancestors();
     let mut places = Places::default();
     places.docker(Vec::new(), Path::new("/"));
-    let mut all = Vec::new();
+    let (mut all, mut users) = (Vec::new(), Users::default());
     for process in &processes {
         let proc = PathBuf::from(format!("/proc/{}", process.pid));
         let Some(kind) = Kind::of(&proc) else { continue };
         let Some(user) = user(&proc) else { continue };
-        if user == 0 && (own.is_none() || Namespaces::of(process.pid) != own) {
+        if user == 0 && Namespaces::of(process.pid).is_none_or(|theirs| !own.contains(&theirs)) {
             continue;
         }
         let words = words(&proc);
@@ -51,11 +55,14 @@ pub fn elsewhere(sources: &Sources) -> Vec<Recorded> {
             (Kind::Docker, 0) => places.docker(words, &proc),
             (Kind::Shim, 0) => places.shim(&proc),
             (Kind::Runc, 0) => places.runc(&words, &proc),
+            (Kind::Docker, _) => users.docker(user, &words, &proc),
+            (Kind::Shim, _) => users.shim(process, &words, user, &processes),
             _ => {}
         }
     }
     all.extend(places.containers(sources));
-    all.extend(of_users());
+    all.extend(users.containers());
+    all.extend(users::of_runc());
     all
 }
 
@@ -83,7 +90,7 @@ impl Process {
 enum Kind {
     Docker,
     Shim,
-    /// conmon, which Podman has beside each container.
+    /// conmon, which Podman and CRI-O have beside each container.
     Monitor,
     Runc,
     Nspawn,
@@ -126,11 +133,33 @@ impl Namespaces {
         let link = |kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
         Some(Namespaces([link("user")?, link("mnt")?]))
     }
+
+    /// Our own, and those of who started us: a service, and a session from another host, has a copy of the host's mounts.
+    fn of_ancestors() -> Vec<Namespaces> {
+        let mut all = Vec::new();
+        let mut pid = i32::try_from(std::process::id()).unwrap_or(0);
+        for _ in 0..ANCESTORS_LIMIT {
+            all.extend(Namespaces::of(pid));
+            match parent_and_start(pid) {
+                Some((parent, _)) if parent > 0 => pid = parent,
+                _ => break,
+            }
+        }
+        all
+    }
 }
 
 fn words(proc: &Path) -> Vec<String> {
+    strings(&proc.join("cmdline"))
+}
+
+fn environment(proc: &Path) -> Vec<String> {
+    strings(&proc.join("environ"))
+}
+
+fn strings(path: &Path) -> Vec<String> {
     let mut text = Vec::new();
-    if let Ok(file) = fs::File::open(proc.join("cmdline")) {
+    if let Ok(file) = fs::File::open(path) {
         // What cannot be read says nothing.
         file.take(WORDS_LIMIT).read_to_end(&mut text).unwrap_or_default();
     }
@@ -161,22 +190,30 @@ fn inside<'a>(monitor: &Process, all: &'a [Process]) -> Option<&'a Process> {
         .find(|process| mount(process.pid).is_some_and(|theirs| theirs != own))
 }
 
-/// `conmon -c ID -n NAME`, which is the parent of the container's first process.
+/// `conmon -c ID -n NAME -b BUNDLE`, which is the parent of the container's first process. CRI-O has it, too, and writes
+/// into the bundle which pod it is.
 fn of_monitor(process: &Process, words: &[String], user: u32, all: &[Process]) -> Option<Recorded> {
-    let id = option(words, &["-c", "--cid"])?;
+    let id = option(words, &["-c", "--cid"]).filter(|id| is_full_id(id))?;
     // One for each `podman exec` has a number of its own.
     if option(words, &["-u", "--cuuid"]).is_some_and(|own| own != id) {
         return None;
     }
     let first = inside(process, all)?;
-    let info = Info::from_raw(Raw {
-        id: Some(id).filter(|id| is_full_id(id))?.to_owned(),
-        runtime: Runtime::Podman,
-        name: option(words, &["-n", "--name"]).map(str::to_owned),
-        image: None,
-        image_id: None,
-        labels: Default::default(),
-    });
+    let bundle = option(words, &["-b", "--bundle"]).map(Path::new);
+    let bundle = bundle.and_then(|bundle| files::read(bundle, &["config.json"], FILE_LIMIT).ok().flatten());
+    let bundle = bundle.and_then(|text| serde_json::from_slice::<Bundle>(&text).ok());
+    let annotations = bundle.and_then(|bundle| bundle.annotations).unwrap_or_default();
+    let plain = || {
+        Info::from_raw(Raw {
+            id: id.to_owned(),
+            runtime: Runtime::Podman,
+            name: option(words, &["-n", "--name"]).map(str::to_owned),
+            image: None,
+            image_id: None,
+            labels: Default::default(),
+        })
+    };
+    let info = of_crio(id, annotations).unwrap_or_else(plain);
     let owner = (user != 0).then_some(user);
     Some(Recorded { started: Some(first.started), owner, ..Recorded::from_info(info, Some(first.pid)) })
 }
@@ -202,23 +239,10 @@ struct Places {
 }
 
 impl Places {
-    /// A daemon's data directory, by its command line, else by its file of settings.
     fn docker(&mut self, words: Vec<String>, proc: &Path) {
-        #[derive(Default, Deserialize)]
-        #[serde(default, rename_all = "kebab-case")]
-        struct Settings {
-            data_root: Option<PathBuf>,
-            graph: Option<PathBuf>,
-        }
-        let settings = || {
-            let file = absolute(proc, option(&words, &["--config-file"]).unwrap_or(DOCKER_FILE))?;
-            let text = files::read(file.parent()?, &[file.file_name()?.to_str()?], FILE_LIMIT).ok()??;
-            let settings: Settings = serde_json::from_slice(&text).ok()?;
-            settings.data_root.or(settings.graph)
-        };
-        let given = option(&words, &["--data-root", "-g", "--graph"]).map(PathBuf::from);
-        let root = given.or_else(settings).unwrap_or_else(|| DOCKER_ROOT.into());
-        add(&mut self.docker, absolute(proc, root).map(|root| root.join("containers")));
+        let root = data_root(&words, proc, Some(DOCKER_FILE.into()));
+        let root = root.or_else(|| absolute(proc, DOCKER_ROOT));
+        add(&mut self.docker, root.map(|root| root.join("containers")));
     }
 
     /// A shim works in its task's directory: STATE/io.containerd.runtime.v2.task/NAMESPACE/ID.
@@ -238,7 +262,7 @@ impl Places {
     fn containers(self, sources: &Sources) -> Vec<Recorded> {
         let mut all = Vec::new();
         for root in self.docker.iter().filter(|root| **root != sources.docker_containers) {
-            all.extend(of_docker(root));
+            all.extend(docker_directories(root).iter().flat_map(|root| of_docker(root)));
         }
         let known: Vec<PathBuf> = sources.containerd_states.iter().map(|state| state.join(TASKS)).collect();
         for tasks in self.tasks.iter().filter(|tasks| !known.contains(tasks)) {
@@ -249,6 +273,24 @@ impl Places {
         }
         all
     }
+}
+
+/// A daemon's data directory, by its command line, else by its file of settings, which is `usual` unless named.
+fn data_root(words: &[String], proc: &Path, usual: Option<PathBuf>) -> Option<PathBuf> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "kebab-case")]
+    struct Settings {
+        data_root: Option<PathBuf>,
+        graph: Option<PathBuf>,
+    }
+    let settings = || {
+        let file = absolute(proc, option(words, &["--config-file"]).map(PathBuf::from).or(usual)?)?;
+        let text = files::read(file.parent()?, &[file.file_name()?.to_str()?], FILE_LIMIT).ok()??;
+        let settings: Settings = serde_json::from_slice(&text).ok()?;
+        settings.data_root.or(settings.graph)
+    };
+    let given = option(words, &["--data-root", "-g", "--graph"]).map(PathBuf::from);
+    absolute(proc, given.or_else(settings)?)
 }
 
 fn add(places: &mut Vec<PathBuf>, place: Option<PathBuf>) {
@@ -263,27 +305,6 @@ fn absolute(proc: &Path, path: impl AsRef<Path>) -> Option<PathBuf> {
     } else {
         Some(fs::read_link(proc.join("cwd")).ok()?.join(path))
     }
-}
-
-/// runc and crun that users run for themselves: `/run/user/NUMBER/runc`.
-fn of_users() -> Vec<Recorded> {
-    let mut all = Vec::new();
-    for name in files::names(Path::new(USERS), USERS_LIMIT) {
-        let Some(user) = name.parse::<u32>().ok().filter(|user| *user != 0) else { continue };
-        for runtime in ["runc", "crun"] {
-            // Held, and on the same file system: a user can mount one there that holds up whoever looks.
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-            let Ok(home) = rustix::fs::open(Path::new(USERS).join(&name), flags, Mode::empty()) else {
-                continue;
-            };
-            let Ok(root) = rustix::fs::openat2(&home, runtime, flags, Mode::empty(), here) else { continue };
-            let held = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
-            let of_user = |one| Recorded { owner: Some(user), ..one };
-            all.extend(of_runc(Path::new(&held)).into_iter().map(of_user));
-        }
-    }
-    all
 }
 
 #[cfg(test)]

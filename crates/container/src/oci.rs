@@ -13,6 +13,7 @@ use crate::identity::is_full_id;
 use crate::info::{Info, Raw};
 use crate::lane::{Found, Ticket};
 use crate::recent::Recent;
+use crate::running::docker_directories;
 use crate::{LookupError, Runtime, Sources, api};
 
 /// The longest table of a storage's containers.
@@ -101,10 +102,13 @@ impl StateFiles {
             return Ok(None);
         }
         let name = "config.v2.json";
-        let Some(text) = files::read(&self.docker, &[id, name], FILE_LIMIT)? else { return Ok(None) };
-        let info = api::from_config_file(&text)
-            .map_err(|source| LookupError::Json { path: self.docker.join(id).join(name), source })?;
-        Ok((info.id == id).then_some(info))
+        for root in docker_directories(&self.docker) {
+            let Some(text) = files::read(&root, &[id, name], FILE_LIMIT)? else { continue };
+            let info = api::from_config_file(&text)
+                .map_err(|source| LookupError::Json { path: root.join(id).join(name), source })?;
+            return Ok((info.id == id).then_some(info));
+        }
+        Ok(None)
     }
 
     /// One table that cannot be read does not hide what the others tell.
@@ -112,7 +116,7 @@ impl StateFiles {
         if !is_full_id(&ticket.id) {
             return Found::default();
         }
-        let mut failure = match self.crio(&ticket.id) {
+        let mut failure = match crio(&self.storages, &ticket.id) {
             Ok(None) => None,
             Ok(info) => return Found { info, failure: None },
             Err(error) => Some(error),
@@ -123,31 +127,6 @@ impl StateFiles {
             }
         }
         Found { info: self.stored.get(&ticket.id).map(|(info, _)| info), failure }
-    }
-
-    /// CRI-O writes everything into the annotations of the bundle, which lies in the storage.
-    fn crio(&self, id: &str) -> Result<Option<Info>, LookupError> {
-        for storage in &self.storages {
-            let names = ["overlay-containers", id, "userdata", "config.json"];
-            let Some(text) = files::read(storage, &names, FILE_LIMIT)? else { continue };
-            let bundle: Bundle = serde_json::from_slice(&text).map_err(|source| LookupError::Json {
-                path: storage.join("overlay-containers").join(id),
-                source,
-            })?;
-            let labels = bundle.annotations.unwrap_or_default();
-            if labels.contains_key("io.kubernetes.pod.name") {
-                let (id, runtime) = (id.to_owned(), Runtime::CriO);
-                return Ok(Some(Info::from_raw(Raw {
-                    id,
-                    runtime,
-                    name: None,
-                    image: None,
-                    image_id: None,
-                    labels,
-                })));
-            }
-        }
-        Ok(None)
     }
 
     /// Reads a table again when it has changed.
@@ -182,6 +161,36 @@ impl StateFiles {
         }
         Ok(None)
     }
+}
+
+/// CRI-O writes everything into the annotations of the bundle, which lies in the storage.
+pub(crate) fn crio(storages: &[PathBuf], id: &str) -> Result<Option<Info>, LookupError> {
+    for storage in storages {
+        let names = ["overlay-containers", id, "userdata", "config.json"];
+        let Some(text) = files::read(storage, &names, FILE_LIMIT)? else { continue };
+        let bundle: Bundle = serde_json::from_slice(&text).map_err(|source| LookupError::Json {
+            path: storage.join("overlay-containers").join(id),
+            source,
+        })?;
+        if let Some(info) = of_crio(id, bundle.annotations.unwrap_or_default()) {
+            return Ok(Some(info));
+        }
+    }
+    Ok(None)
+}
+
+/// What these annotations of a bundle tell, if they are of a pod's container. The sandbox is called like its pod, as
+/// other runtimes have it.
+pub(crate) fn of_crio(id: &str, labels: BTreeMap<String, String>) -> Option<Info> {
+    let pod = labels.get("io.kubernetes.pod.name")?;
+    // Podman's pods have some of these, too.
+    if labels.get("io.container.manager").is_some_and(|manager| manager == "libpod") {
+        return None;
+    }
+    let is_sandbox = labels.get("io.kubernetes.cri-o.ContainerType").is_some_and(|kind| kind == "sandbox");
+    let name = is_sandbox.then(|| pod.clone());
+    let (id, runtime) = (id.to_owned(), Runtime::CriO);
+    Some(Info::from_raw(Raw { id, runtime, name, image: None, image_id: None, labels }))
 }
 
 pub(crate) fn named_by_id(runtime: Runtime, id: &str, labels: BTreeMap<String, String>) -> Info {

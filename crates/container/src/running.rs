@@ -4,13 +4,13 @@
 //! when its cgroup says that it is the container's.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::files::{self, FILE_LIMIT};
 use crate::identity::is_full_id;
-use crate::oci::{Bundle, Row, named_by_id, stored};
+use crate::oci::{Bundle, Row, crio, named_by_id, stored};
 use crate::{Cgroup, Info, Pod, Runtime, Sources, api, identify, parse_proc_cgroup};
 
 /// The most containers of one runtime that are looked at.
@@ -18,6 +18,8 @@ const CONTAINERS_LIMIT: usize = 10_000;
 /// The most processes of the host that are looked at.
 pub(crate) const PROCESSES_LIMIT: usize = 1 << 17;
 const TABLE_LIMIT: usize = 32 << 20;
+/// The most names of Docker's own directory that are looked at for remapped users.
+const REMAPPED_LIMIT: usize = 1000;
 pub(crate) const TASKS: &str = "io.containerd.runtime.v2.task";
 
 /// A container that a runtime has noted down, running or not.
@@ -79,7 +81,8 @@ impl Recorded {
 
 /// The containers in the state files of all runtimes.
 pub fn recorded(sources: &Sources) -> Vec<Recorded> {
-    let mut all = of_docker(&sources.docker_containers);
+    let mut all: Vec<Recorded> =
+        docker_directories(&sources.docker_containers).iter().flat_map(|root| of_docker(root)).collect();
     for state in &sources.containerd_states {
         all.extend(of_containerd(&state.join(TASKS)));
     }
@@ -142,6 +145,20 @@ pub(crate) fn parent_and_start(pid: i32) -> Option<(i32, u64)> {
     Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
 }
 
+/// Docker's directory of containers, and those beside it: with remapped users it keeps all below one that is called
+/// after them, `UID.GID`.
+pub(crate) fn docker_directories(containers: &Path) -> Vec<PathBuf> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_pair =
+        |name: &String| name.split_once('.').is_some_and(|(user, group)| is_number(user) && is_number(group));
+    let mut all = vec![containers.to_owned()];
+    if let (Some(root), Some(last)) = (containers.parent(), containers.file_name()) {
+        let remapped = files::names(root, REMAPPED_LIMIT).into_iter().filter(is_pair);
+        all.extend(remapped.map(|name| root.join(name).join(last)));
+    }
+    all
+}
+
 pub(crate) fn of_docker(root: &Path) -> Vec<Recorded> {
     #[derive(Deserialize)]
     struct Kept {
@@ -191,6 +208,10 @@ fn of_storage(root: &Path, storages: &[std::path::PathBuf]) -> Vec<Recorded> {
         let Ok(Some(text)) = files::read(root, &[table], TABLE_LIMIT) else { continue };
         let rows: Vec<Row> = serde_json::from_slice(&text).unwrap_or_default();
         all.extend(rows.into_iter().map(stored).map(|info| {
+            // The table has no word of pods.
+            let of_pod = Some(&info).filter(|info| info.runtime == Runtime::CriO && is_full_id(&info.id));
+            let of_pod = of_pod.and_then(|info| crio(storages, &info.id).ok().flatten());
+            let info = of_pod.unwrap_or(info);
             let pid = pid(&info.id).and_then(number);
             Recorded::from_info(info, pid)
         }));
@@ -251,6 +272,12 @@ mod tests {
             &format!(r#"{{"ID":"{one}","Name":"/web","State":{{"Pid":11}},"Config":{{}}}}"#),
         );
         write("docker/broken/config.v2.json", "{");
+        let three = "3".repeat(64);
+        write(
+            &format!("100000.100000/docker/{three}/config.v2.json"),
+            &format!(r#"{{"ID":"{three}","Name":"/mapped","State":{{"Pid":17}},"Config":{{}}}}"#),
+        );
+        write("100000.x/docker/x/config.v2.json", "{}");
         write(
             "ctrd/io.containerd.runtime.v2.task/k8s.io/app/config.json",
             r#"{"annotations":{"io.kubernetes.cri.container-name":"c","io.kubernetes.cri.sandbox-name":"p","io.kubernetes.cri.sandbox-namespace":"n"}}"#,
@@ -281,9 +308,46 @@ mod tests {
             (14, "r", Runtime::Runc),
             (15, "c", Runtime::Runc),
             (16, "deb", Runtime::Nspawn),
+            (17, "mapped", Runtime::Docker),
         ];
         assert_eq!(seen, wanted);
         assert_eq!(all.iter().find_map(|one| one.pod.clone()).unwrap().namespace, "n");
+    }
+
+    /// As CRI-O 1.36 writes them.
+    #[test]
+    fn a_pod_of_crio() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: String| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let (sandbox, app) = ("8".repeat(64), "7".repeat(64));
+        let row = |id: &str, name: &str| {
+            let metadata =
+                r#"{\"pod-name\":\"k8s_shop_prod_u_0\",\"image-name\":\"i:1\",\"name\":\"k8s_x\"}"#;
+            format!(r#"{{"id":"{id}","names":["{name}"],"metadata":"{metadata}"}}"#)
+        };
+        let (first, second) = (row(&sandbox, "k8s_POD_shop_prod_u_0"), row(&app, "k8s_app_shop_prod_u_0"));
+        write("root/overlay-containers/volatile-containers.json", format!("[{first},{second}]"));
+        for (id, kind, name, pid) in [(&sandbox, "sandbox", "POD", 11), (&app, "container", "app", 12)] {
+            let annotations = format!(
+                r#"{{"annotations":{{"io.kubernetes.container.name":"{name}","io.kubernetes.pod.name":"shop",
+                "io.kubernetes.pod.namespace":"prod","io.kubernetes.pod.uid":"u",
+                "io.kubernetes.cri-o.ContainerType":"{kind}","io.kubernetes.cri-o.ImageName":"i:1"}}}}"#
+            );
+            write(&format!("root/overlay-containers/{id}/userdata/config.json"), annotations);
+            write(&format!("run/overlay-containers/{id}/userdata/pidfile"), pid.to_string());
+        }
+        let storages = vec![dir.path().join("root"), dir.path().join("run")];
+        let all = recorded(&Sources { podman_storage: storages, ..Sources::none() });
+        let seen: Vec<_> = all
+            .iter()
+            .map(|one| (one.name.as_str(), one.pid, one.pod.as_ref().map(|pod| pod.namespace.as_str())))
+            .collect();
+        assert_eq!(seen, [("shop", Some(11), Some("prod")), ("app", Some(12), Some("prod"))]);
+        assert!(all.iter().all(|one| one.runtime == Runtime::CriO && one.image == "i:1"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 const HOMES_LIMIT: usize = 2000;
 const PROCESSES_LIMIT: usize = 1 << 17;
 const FILE_LIMIT: u64 = 1 << 20;
+/// The most processes above this one that are looked at.
+const ANCESTORS_LIMIT: usize = 64;
 
 const DOCKER: &str = "/var/lib/docker";
 const STORAGE: &str = "/var/lib/containers/storage";
@@ -23,8 +25,9 @@ const CONTAINERD: [&str; 3] = [
     "/var/snap/microk8s/common/var/lib/containerd",
 ];
 /// Below a home.
-const IN_HOMES: [(Engine, &str); 3] = [
+const IN_HOMES: [(Engine, &str); 4] = [
     (Engine::Docker, ".local/share/docker"),
+    (Engine::Containerd, ".local/share/docker/containerd/daemon"),
     (Engine::Storage, ".local/share/containers/storage"),
     (Engine::Containerd, ".local/share/containerd"),
 ];
@@ -72,7 +75,7 @@ impl Stores {
         stores.storage.push(STORAGE.into());
         stores.containerd.extend(CONTAINERD.map(PathBuf::from));
         stores.configured();
-        stores.running();
+        let of_users = stores.running();
         // With remapped users Docker keeps all below a directory that is called after them.
         let remapped: Vec<PathBuf> = stores.docker.iter().flat_map(|root| remapped(root)).collect();
         stores.docker.extend(remapped);
@@ -80,9 +83,21 @@ impl Stores {
         let own: Vec<PathBuf> = stores.docker.iter().map(|root| root.join("containerd/daemon")).collect();
         stores.containerd.extend(own);
         let homes = homes(&text(Path::new("/etc/passwd")));
-        for (home, (engine, below)) in homes.iter().flat_map(|home| IN_HOMES.map(|one| (home, one))) {
-            let path = home.join(below);
-            if path.is_dir() {
+        let in_homes =
+            homes.iter().flat_map(|home| IN_HOMES.map(|(engine, below)| (engine, home.join(below))));
+        let running = of_users.iter().flat_map(|root| {
+            [(Engine::Docker, root.clone()), (Engine::Containerd, root.join("containerd/daemon"))]
+        });
+        // A user may say that the host's are theirs; that makes them no user's.
+        let real = |path: &PathBuf| fs::canonicalize(path).ok();
+        let of_host: BTreeSet<PathBuf> = [&stores.docker, &stores.storage, &stores.containerd]
+            .into_iter()
+            .flatten()
+            .filter_map(real)
+            .collect();
+        for (engine, path) in in_homes.chain(running) {
+            let is_theirs = real(&path).is_some_and(|path| !of_host.contains(&path));
+            if path.is_dir() && is_theirs && !stores.of_users.contains(&path) {
                 stores.list(engine).push(path.clone());
                 stores.of_users.push(path);
             }
@@ -129,9 +144,12 @@ impl Stores {
         }
     }
 
-    fn running(&mut self) {
-        let Ok(processes) = fs::read_dir("/proc") else { return };
-        let own = namespaces(Path::new("/proc/self"));
+    /// Adds what root's daemons say by their command lines; gives the directories of users' dockerds, whose homes
+    /// need not be in any file of this host.
+    fn running(&mut self) -> Vec<PathBuf> {
+        let mut of_users = Vec::new();
+        let Ok(processes) = fs::read_dir("/proc") else { return of_users };
+        let own = of_ancestors();
         for process in processes.flatten().take(PROCESSES_LIMIT) {
             if !process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) {
                 continue;
@@ -140,21 +158,35 @@ impl Stores {
             let engine = match comm.trim_end() {
                 "dockerd" => Engine::Docker,
                 "containerd" => Engine::Containerd,
+                "conmon" => Engine::Storage,
                 _ => continue,
             };
-            // Anybody may call a process so; only root's says where the host's stores are.
-            if own.is_none() || namespaces(&process.path()) != own || !is_root(&process.path()) {
-                continue;
-            }
             let line = text(&process.path().join("cmdline"));
             let words: Vec<&str> = line.split('\0').collect();
+            // Anybody may call a process so; only root's says where the host's stores are.
+            let user = user(&process.path());
+            let is_hosts = || namespaces(&process.path()).is_some_and(|theirs| own.contains(&theirs));
+            if user != Some(0) || !is_hosts() {
+                if engine == Engine::Docker
+                    && user.is_some_and(|user| user != 0)
+                    && of_users.len() < HOMES_LIMIT
+                {
+                    of_users.extend(root_of_user(&words, &text(&process.path().join("environ"))));
+                }
+                continue;
+            }
             let found = match engine {
                 Engine::Docker => {
                     let file = option(&words, &["--config-file"]);
                     let in_file = file.and_then(|file| docker_root(&text(&file)));
                     option(&words, &["--data-root", "--graph", "-g"]).or(in_file)
                 }
-                _ => {
+                // Podman's and CRI-O's monitor of a container: STORE/overlay-containers/ID/userdata.
+                Engine::Storage => {
+                    let kept = option(&words, &["--persist-dir"]).or_else(|| option(&words, &["-b"]));
+                    kept.and_then(|path| Some(path.ancestors().nth(3)?.to_path_buf()))
+                }
+                Engine::Containerd => {
                     let file = option(&words, &["--config", "-c"]);
                     let in_file = file.and_then(|file| toml_path(&text(&file), &["root"]));
                     option(&words, &["--root"]).or(in_file)
@@ -162,6 +194,7 @@ impl Stores {
             };
             self.list(engine).extend(found);
         }
+        of_users
     }
 }
 
@@ -183,19 +216,38 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether root has started it: by all four of its users, and as no set-user-ID program, which works for whoever calls
+/// Who has started it: all four of its users are one, and it is no set-user-ID program, which works for whoever calls
 /// it, by any name and with any words.
-fn is_root(process: &Path) -> bool {
+fn user(process: &Path) -> Option<u32> {
     let status = text(&process.join("status"));
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    let is_root = users.is_some_and(|users| users.split_whitespace().all(|user| user == "0"));
-    is_root && fs::metadata(process.join("exe")).is_ok_and(|exe| exe.mode() & 0o6000 == 0)
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let mut users = line.split_whitespace().map(|word| word.parse::<u32>().ok());
+    let first = users.next()??;
+    let is_one = users.all(|user| user == Some(first));
+    let is_plain = || fs::metadata(process.join("exe")).is_ok_and(|exe| exe.mode() & 0o6000 == 0);
+    (is_one && is_plain()).then_some(first)
 }
 
 /// A container's root may be the host's by number, and is told by its namespaces.
 fn namespaces(process: &Path) -> Option<[PathBuf; 2]> {
     let link = |kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
     Some([link("user")?, link("mnt")?])
+}
+
+/// Our own, and those of who started us: a session from another host has a copy of the host's mounts.
+fn of_ancestors() -> Vec<[PathBuf; 2]> {
+    let (mut all, mut pid) = (Vec::new(), std::process::id());
+    for _ in 0..ANCESTORS_LIMIT {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        all.extend(namespaces(&process));
+        let status = text(&process.join("status"));
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        match parent {
+            Some(parent) if parent > 0 => pid = parent,
+            _ => break,
+        }
+    }
+    all
 }
 
 /// The last value of an option, in one word or two; an absolute path.
@@ -209,6 +261,22 @@ fn option(words: &[&str], names: &[&str]) -> Option<PathBuf> {
         found = value.or(found);
     }
     found.filter(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
+/// Where a user's dockerd keeps its data.
+fn root_of_user(words: &[&str], environment: &str) -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let value = environment.split('\0').find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.filter(|value| value.starts_with('/')).map(PathBuf::from)
+    };
+    let below = |name: &str, usual: &str| {
+        variable(name).or_else(|| Some(variable("HOME")?.join(usual))).map(|base| base.join("docker"))
+    };
+    let file = option(words, &["--config-file"])
+        .or_else(|| Some(below("XDG_CONFIG_HOME", ".config")?.join("daemon.json")));
+    option(words, &["--data-root", "--graph", "-g"])
+        .or_else(|| docker_root(&text(&file?)))
+        .or_else(|| below("XDG_DATA_HOME", ".local/share"))
 }
 
 fn docker_root(text: &str) -> Option<PathBuf> {
@@ -257,7 +325,7 @@ fn homes(passwd: &str) -> BTreeSet<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stores, docker_root, homes, option, storage_roots, toml_path};
+    use super::{Stores, docker_root, homes, option, root_of_user, storage_roots, toml_path};
     use std::path::PathBuf;
 
     #[test]
@@ -274,6 +342,22 @@ mod tests {
             "[storage]\ngraphroot = \"/g\"\n[storage.options]\nadditionalimagestores = [\"/more\", 7]\n";
         assert_eq!(storage_roots(conf), [PathBuf::from("/g"), "/more".into()]);
         assert_eq!(homes("root:x:0:0::/root:/bin/sh\nodd\na:x:1:1::/:\n").len(), 1);
+    }
+
+    #[test]
+    fn of_a_users_docker() {
+        let root = |line: &str, environment: &str| {
+            root_of_user(&line.split(' ').collect::<Vec<_>>(), &environment.replace(' ', "\0"))
+        };
+        assert_eq!(root("dockerd", "HOME=/home/a"), Some("/home/a/.local/share/docker".into()));
+        assert_eq!(root("dockerd", "HOME=/home/a XDG_DATA_HOME=/d"), Some("/d/docker".into()));
+        assert_eq!(root("dockerd --data-root /own", "HOME=/home/a"), Some("/own".into()));
+        assert_eq!(root("dockerd", "USER=a"), None);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.json");
+        std::fs::write(&file, r#"{"data-root":"/by/file"}"#).unwrap();
+        let line = format!("dockerd --config-file={}", file.display());
+        assert_eq!(root(&line, "HOME=/home/a"), Some("/by/file".into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::table::harmless;
 use anyhow::{Context, bail};
 use container::{Recorded, Runtime, Sources};
 use debug::{Capabilities, Target};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -155,11 +156,7 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     if fitting.is_empty() {
         fitting = self::fitting(others.get_or_insert_with(|| unrecorded(sources)), &wanted);
     }
-    if fitting.iter().any(|one| knows.of(one)) {
-        fitting.retain(|one| knows.of(one));
-    } else {
-        fitting.truncate(1);
-    }
+    let fitting = meant(fitting, knows);
     let [one] = fitting.as_slice() else {
         if !fitting.is_empty() {
             bail!(unclear(Unclear::Several, word, &fitting));
@@ -188,7 +185,8 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     let others = if at(one).is_some() { Vec::new() } else { others.unwrap_or_else(|| unrecorded(sources)) };
     let Some((pid, says)) = [one]
         .into_iter()
-        .chain(others.iter().filter(|other| other.id == one.id))
+        // A user's word counts for what is that user's.
+        .chain(others.iter().filter(|other| other.id == one.id && [None, one.owner].contains(&other.owner)))
         .find_map(|says| Some((at(says)?, says)))
     else {
         if !knows.of(one) {
@@ -199,6 +197,25 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     };
     let subject = Subject::Running(held(pid, says, word)?);
     Ok(Found { subject, name: one.name.clone(), container: Some(one.clone()) })
+}
+
+/// Of all that fit those that can be meant.
+fn meant(mut fitting: Vec<Recorded>, knows: Knows<'_>) -> Vec<Recorded> {
+    if fitting.iter().any(|one| knows.of(one)) {
+        fitting.retain(|one| knows.of(one));
+    } else {
+        fitting.truncate(1);
+    }
+    // What users call theirs does not stand in the way of what the host has.
+    if fitting.iter().any(|one| one.owner.is_none()) {
+        fitting.retain(|one| one.owner.is_none());
+    }
+    // Nor what has ended in that of what runs: a pod keeps containers that have done their work.
+    let runs = |one: &Recorded| one.pid.is_some_and(|pid| one.is_at(pid));
+    if fitting.len() > 1 && fitting.iter().any(runs) {
+        fitting.retain(runs);
+    }
+    fitting
 }
 
 fn files_of(id: &str, what: &'static str) -> anyhow::Result<Found> {
@@ -247,7 +264,9 @@ pub(super) fn running(sources: &Sources) -> Vec<Recorded> {
 /// The containers that do not run.
 pub(super) fn still(sources: &Sources) -> Vec<Recorded> {
     let is_still = |one: &Recorded| one.pid.is_none_or(|pid| !one.is_at(pid));
-    container::recorded(sources).into_iter().filter(is_still).collect()
+    let all = container::recorded(sources).into_iter().chain(container::elsewhere(sources));
+    let mut seen = BTreeSet::new();
+    all.filter(is_still).filter(|one| seen.insert(one.id.clone())).collect()
 }
 
 /// What to call a container so that it and no other is meant.
@@ -357,11 +376,14 @@ fn fitting(all: &[Recorded], wanted: &Wanted) -> Vec<Recorded> {
 
 /// All that run, the recorded ones first.
 fn everything(recorded: Vec<Recorded>, others: Vec<Recorded>) -> Vec<Recorded> {
-    let mut all: Vec<Recorded> =
-        recorded.into_iter().filter(|one| one.pid.is_some_and(|pid| one.is_at(pid))).collect();
-    for other in others {
-        if !all.iter().any(|known| known.id == other.id) {
-            all.push(other);
+    let mut all: Vec<Recorded> = Vec::new();
+    let runs = |one: &Recorded| one.pid.is_some_and(|pid| one.is_at(pid));
+    for one in recorded.into_iter().chain(others).filter(runs) {
+        match all.iter_mut().find(|known| known.id == one.id) {
+            None => all.push(one),
+            // runc below an engine knows of no names.
+            Some(known) if known.name == known.id && known.owner == one.owner => *known = one,
+            Some(_) => {}
         }
     }
     // What holds sessions of other hosts is nobody's target.
