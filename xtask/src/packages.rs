@@ -19,7 +19,7 @@ pub(crate) const BUILD: &[&str] =
 /// To start the demo container.
 pub(crate) const RUN: &[&str] = &["busybox-static", "docker.io", "iptables"];
 
-/// To test: other runtimes and kernels, a systemd to boot, execsnoop as a rival, curl to speak
+/// To test: other runtimes and kernels, Docker without root, a systemd to boot, execsnoop as a rival, curl to speak
 /// CRI, an SSH server to go through, bpftool to look at what is in the kernel, gdb and debuginfod for what is remote,
 /// musl for programs to debug, and Go, Maven, Java and pip for the
 /// receivers of sinks.
@@ -44,9 +44,11 @@ pub(crate) const TESTS: &[&str] = &[
     "python3",
     "python3-pip",
     "qemu-system-x86",
+    "rootlesskit",
     "rsyslog",
     "rsyslog-openssl",
     "runc",
+    "slirp4netns",
     "strace",
     "systemd",
     "systemd-container",

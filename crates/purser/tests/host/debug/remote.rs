@@ -2,7 +2,9 @@
 //! Sessions on another host, through its Docker daemon: over a socket, TLS and SSH, with everything that a session here
 //! has, and nothing left there, whoever is killed.
 
-mod far;
+pub(crate) mod far;
+mod old; // a daemon as old as can be
+mod podman; // Podman's API in place of Docker's
 
 use std::fs;
 use std::io::{Read, Write};

@@ -19,14 +19,14 @@ use crate::debug::{Container, wait_until};
 use crate::lab::{Lab, output, run, skip, temporary};
 
 /// Commands for gdb, and in which order their answers come.
-const ASKED: [&str; 4] =
+pub(super) const ASKED: [&str; 4] =
     ["thread apply all bt", "thread apply all print counter", "info sharedlibrary", "bt"];
 const ASKED_OF_RUST: [&str; 4] =
     ["thread apply all bt", "thread apply all print 1", "info sharedlibrary", "bt"];
 /// Go has no such variable.
 const ASKED_OF_GO: [&str; 4] = ["thread apply all bt", "print 'main.counter'", "info sharedlibrary", "bt"];
 
-fn commands(asked: &[&str]) -> Vec<String> {
+pub(super) fn commands(asked: &[&str]) -> Vec<String> {
     let mut words: Vec<String> =
         ["-batch", "-ex", "set print address off", "-ex", "set width 0"].map(str::to_owned).to_vec();
     let mark = format!("echo {MARK}\\n");
@@ -37,19 +37,24 @@ fn commands(asked: &[&str]) -> Vec<String> {
     words
 }
 
-fn answers(printed: &str, count: usize) -> Result<Vec<String>> {
+pub(super) fn answers(printed: &str, count: usize) -> Result<Vec<String>> {
     let parts: Vec<String> =
         printed.split(&format!("{MARK}\n")).skip(1).map(|part| part.trim_end().to_owned()).collect();
     ensure!(parts.len() > count, "not everything was answered: {printed}");
     Ok(parts)
 }
 
-/// `purser debug OPTIONS -- WORDS`: what it prints, and what it says beside.
-fn debugged(kits: &Path, options: &[&str], words: &[String]) -> Result<(String, String)> {
-    let debug = purser();
+/// `purser debug OPTIONS -- WORDS`, not for ever.
+pub(super) fn debug(kits: &Path, options: &[&str], words: &[String]) -> Command {
     let mut command = Command::new("timeout");
-    command.args(LIMIT).arg(debug.get_program()).arg("debug").args(options).arg("--kits").arg(kits);
-    let output = output(command.arg("--").args(words))?;
+    command.args(LIMIT).arg(purser().get_program()).arg("debug").args(options).arg("--kits").arg(kits);
+    command.arg("--").args(words);
+    command
+}
+
+/// What it prints, and what it says beside.
+pub(super) fn debugged(kits: &Path, options: &[&str], words: &[String]) -> Result<(String, String)> {
+    let output = output(&mut debug(kits, options, words))?;
     let [printed, said] =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     ensure!(output.status.success(), "{options:?}: {said}");
@@ -85,7 +90,7 @@ fn objects(told: &str) -> BTreeMap<String, bool> {
 }
 
 /// What is the same of a process and of its core.
-fn same(live: &[String], core: &[String]) -> Result<()> {
+pub(super) fn same(live: &[String], core: &[String]) -> Result<()> {
     for (live, core) in live.iter().zip(core).take(2) {
         if live.starts_with('$') {
             let value = |text: &str| text.split_once(" = ").map(|(_, value)| value.to_owned());
@@ -114,7 +119,7 @@ const C: Of<'_> = Of { asked: &ASKED, call: PAUSE, signal: Some("SEGV"), descent
 
 /// Gives the program a build-id of its own: other containers of this host may have the same one from the same source. One
 /// without a build-id gets bytes of its own in its first page, where nobody looks at them.
-fn make_unique(program: &Path) -> Result<()> {
+pub(super) fn make_unique(program: &Path) -> Result<()> {
     let mut bytes = fs::read(program)?;
     let notes: [&[u8]; 2] = [b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", b"\x04\0\0\0\x53\0\0\0\x04\0\0\0Go\0\0"];
     let own = format!("{:08x}", RandomState::new().build_hasher().finish() >> 32);

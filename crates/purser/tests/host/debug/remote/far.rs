@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::debug::{kits, marks, wait_until};
+use crate::debug::{kits, marks, status, wait_until};
 use crate::lab::{Lab, output, run, signal, temporary, unique, wait_limited};
 
 const READY: Duration = Duration::from_secs(60);
 /// Time for a session whose client is gone without a word.
 const GONE: Duration = Duration::from_secs(40);
 
-/// The first program on that host. Arguments: our directory, the port of TLS, the port of SSH.
+/// The first program on that host. Arguments: our directory, the port of TLS, the port of SSH, options of dockerd. A user
+/// there has numbers of others to give to containers.
 const FIRST: &str = r#"
 set -eu
 mount -t tmpfs none /run
@@ -29,17 +30,22 @@ mkdir -p /run/upper /run/work /run/sshd
 mount -t overlay -o lowerdir=/etc,upperdir=/run/upper,workdir=/run/work none /etc
 hostname far
 mkdir -p /etc/purser
+echo 'far:x:45700:45700::/nonexistent:/bin/false' >> /etc/passwd
+echo 'far:x:45700:' >> /etc/group
+echo 'far:700000:65536' | tee -a /etc/subuid >> /etc/subgid
 /usr/sbin/sshd -f "$1/sshd_config" -p "$3" -E "$1/sshd.log"
+dir=$1 tls=$2
+shift 3
 # A dockerd without a bridge takes away that of the machine's, in whose network it is.
 exec unshare --net -- sh -c 'ip link set lo up && exec dockerd "$@"' dockerd \
-  --host unix:///run/docker.sock --host "unix://$1/docker.sock" --host "tcp://127.0.0.1:$2" \
-  --tlsverify --tlscacert "$1/ca.pem" --tlscert "$1/server/cert.pem" --tlskey "$1/server/key.pem" \
-  --data-root "$1/data" --exec-root /run/docker --pidfile /run/docker.pid --bridge=none --iptables=false
+  --host unix:///run/docker.sock --host "unix://$dir/docker.sock" --host "tcp://127.0.0.1:$tls" \
+  --tlsverify --tlscacert "$dir/ca.pem" --tlscert "$dir/server/cert.pem" --tlskey "$dir/server/key.pem" \
+  --data-root "$dir/data" --exec-root /run/docker --pidfile /run/docker.pid --bridge=none --iptables=false "$@"
 "#;
 
 /// The host, until it is dropped.
-pub(super) struct Far {
-    pub(super) dir: PathBuf,
+pub(crate) struct Far {
+    pub(crate) dir: PathBuf,
     unshare: Child,
     /// dockerd, as this host numbers it: the first process of that host.
     pub(super) dockerd: u32,
@@ -51,6 +57,11 @@ pub(super) struct Far {
 impl Far {
     /// With a container `web` of the lab's image, which sleeps.
     pub(super) fn start(lab: &Lab) -> Result<Far> {
+        Far::start_with(lab, &[])
+    }
+
+    /// The same, with options of its dockerd.
+    pub(crate) fn start_with(lab: &Lab, options: &[&str]) -> Result<Far> {
         // Short, for paths of sockets; on a real file system, for overlays.
         let dir = temporary().join(unique("far"));
         fs::create_dir_all(&dir)?;
@@ -60,7 +71,11 @@ impl Far {
         let log = fs::File::create(dir.join("log"))?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--"]);
-        command.args(["sh", "-c", FIRST, "far"]).arg(&dir).args([tls.to_string(), ssh.to_string()]);
+        command
+            .args(["sh", "-c", FIRST, "far"])
+            .arg(&dir)
+            .args([tls.to_string(), ssh.to_string()])
+            .args(options);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let unshare = command.spawn().context("starting unshare")?;
         let mut far = Far { dir, unshare, dockerd: 0, tls, ssh, marks: marks() };
@@ -88,23 +103,23 @@ impl Far {
     }
 
     /// `docker` for that host.
-    pub(super) fn docker(&self, words: &[&str]) -> Command {
+    pub(crate) fn docker(&self, words: &[&str]) -> Command {
         let mut docker = Command::new("docker");
         docker.arg("-H").arg(self.unix()).args(words);
         docker
     }
 
     /// A container of that host that sleeps.
-    pub(super) fn container(&self, name: &str, options: &[&str]) -> Result<()> {
+    pub(crate) fn container(&self, name: &str, options: &[&str]) -> Result<()> {
         let mut start = self.docker(&["run", "-d", "--network", "none", "--name", name]);
         run(start.args(options).args(["lab", "sleep", "100000"])).map(drop)
     }
 
-    pub(super) fn unix(&self) -> String {
+    pub(crate) fn unix(&self) -> String {
         format!("unix://{}", self.dir.join("docker.sock").display())
     }
 
-    pub(super) fn tcp(&self, name: &str) -> String {
+    pub(crate) fn tcp(&self, name: &str) -> String {
         format!("tcp://{name}:{}", self.tls)
     }
 
@@ -113,7 +128,7 @@ impl Far {
     }
 
     /// `purser debug --host HOST OPTIONS TARGET -- COMMAND`, with the ssh of our own.
-    pub(super) fn debug(
+    pub(crate) fn debug(
         &self,
         host: &str,
         options: &[&str],
@@ -133,13 +148,39 @@ impl Far {
         Ok(debug)
     }
 
+    /// A command on that host, as if somebody were logged in there.
+    pub(crate) fn there(&self, command: &Command) -> Command {
+        let mut there = Command::new("nsenter");
+        there.args(["--target", &self.dockerd.to_string(), "--mount", "--pid", "--"]);
+        there.arg(command.get_program()).args(command.get_args());
+        there
+    }
+
+    /// A container's id, and its first process as this host numbers it.
+    pub(crate) fn process(&self, name: &str) -> Result<(String, i32)> {
+        let id = run(&mut self.docker(&["inspect", "-f", "{{.Id}}", name]))?.trim().to_owned();
+        let mut found = None;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            let group = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            let is_first =
+                || status(pid, "NSpid").is_some_and(|pids| pids.split_whitespace().next_back() == Some("1"));
+            if group.contains(&id) && is_first() {
+                found = Some(pid);
+            }
+        }
+        Ok((id, found.context("no process of the container")?))
+    }
+
     /// A file of that host.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.dockerd))
     }
 
     /// Waits until nothing of any session is on that host: no container but ours, process, mount, cgroup or socket.
-    pub(super) fn is_clean(&self, containers: &[&str]) -> Result<()> {
+    pub(crate) fn is_clean(&self, containers: &[&str]) -> Result<()> {
         let start = Instant::now();
         loop {
             let left = self.left(containers)?;

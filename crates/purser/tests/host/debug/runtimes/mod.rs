@@ -8,6 +8,8 @@ mod daemon; // a dockerd of our own, stopped, with its state elsewhere
 mod machines; // LXC and systemd-nspawn
 mod oci; // runc and crun alone
 mod podman; // root's and a user's
+mod remapped; // a dockerd that maps users
+mod rootless; // a user's dockerd
 mod words; // what is unknown, ambiguous, or somebody's lie
 
 use std::collections::BTreeSet;

@@ -36,6 +36,11 @@ impl User {
         self.dir.path().join("home")
     }
 
+    /// Where all of it is.
+    pub(super) fn place(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(super) fn root(&self) -> PathBuf {
         self.home().join("root")
     }
