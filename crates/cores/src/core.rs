@@ -14,12 +14,18 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+/// The most segments of a core that are looked at: a process has no more mappings than a host lets it have, which is
+/// a million where that limit was raised.
+const SEGMENTS_LIMIT: u64 = 1 << 20;
+/// The most runs of notes that are read; real cores have one.
+const NOTES_LIMIT: usize = 4;
 /// The most objects of a program; the most that real ones have is some hundreds.
 const OBJECTS_LIMIT: usize = 1 << 14;
 /// The longest list of mapped files: the kernel has a limit of 4 MiB, which can be raised to 16.
 const FILES_LIMIT: u32 = 16 << 20;
-/// The longest of all other notes that are read.
-const NOTE_LIMIT: u32 = 64 << 10;
+/// The longest list of what the kernel told the program, and what is read of a process's description.
+const AUXV_LIMIT: u32 = 64 << 10;
+const DESCRIPTION_LEN: usize = 136;
 /// The longest name a program is started by.
 const NAME_LIMIT: usize = 4096;
 
@@ -84,7 +90,7 @@ impl Core {
     pub fn read(bytes: &dyn Bytes, len: u64) -> Result<Core, CoreError> {
         let header = header(bytes)?;
         let (mut loads, mut notes, mut wants) = (Vec::new(), Vec::new(), 0_u64);
-        let are_all_there = header.segments(bytes, |segment| {
+        let are_all_there = header.segments(bytes, SEGMENTS_LIMIT, |segment| {
             wants = wants.max(segment.offset.saturating_add(segment.file_len));
             match segment.kind {
                 PT_LOAD => loads.push(Load::of(&segment)),
@@ -94,7 +100,7 @@ impl Core {
         })?;
         loads.sort_unstable_by_key(|load| load.address);
         let mut told = Told { class: header.class, ..Told::default() };
-        for segment in &notes {
+        for segment in notes.iter().take(NOTES_LIMIT) {
             notes::each(bytes, (segment.offset, segment.file_len, segment.align), |note| {
                 told.take(bytes, note).map(|()| true)
             })?;
@@ -104,8 +110,9 @@ impl Core {
         }
         let mut core = Core { machine: header.machine, ..told.core };
         let memory = Memory { bytes, loads: &loads, base: 0 };
-        core.started_as = started_as(&memory, told.auxv.name)?;
-        core.objects(&memory, &told.mappings, told.auxv.entry)?;
+        let auxv = told.auxv.unwrap_or_default();
+        core.started_as = started_as(&memory, auxv.name)?;
+        core.objects(&memory, &told.mappings.unwrap_or_default(), auxv.entry)?;
         core.cut = (!are_all_there || wants > len).then_some(Cut { has: len, wants: wants.max(len) });
         Ok(core)
     }
@@ -188,13 +195,13 @@ fn header(bytes: &dyn Bytes) -> Result<Header, CoreError> {
     }
 }
 
-/// What is said in notes.
+/// What is said in notes. Of those that a kernel writes once, the first counts, and no other is read.
 #[derive(Default)]
 struct Told {
     class: Class,
     core: Core,
-    auxv: Auxv,
-    mappings: Vec<Mapping>,
+    auxv: Option<Auxv>,
+    mappings: Option<Vec<Mapping>>,
 }
 
 impl Told {
@@ -217,7 +224,7 @@ impl Told {
                 }
             }
             NT_PRPSINFO => {
-                let Some(content) = note.content(bytes, NOTE_LIMIT)? else { return Ok(()) };
+                let content = note.start(bytes, DESCRIPTION_LEN)?;
                 let (pid, name) = if is_wide { (24, 40) } else { (12, 28) };
                 self.core.pid = number(&content, pid).filter(|pid| *pid > 0).unwrap_or(self.core.pid);
                 self.core.name = text(content.get(name..name + 16));
@@ -232,13 +239,13 @@ impl Told {
                 let at = if is_wide { 16 } else { 12 };
                 self.core.fault = self.class.address(&content, at).filter(|_| is_fault && !was_sent);
             }
-            NT_AUXV => {
-                let content = note.content(bytes, NOTE_LIMIT)?.unwrap_or_default();
-                self.auxv = Auxv::parse(self.class, &content);
+            NT_AUXV if self.auxv.is_none() => {
+                let content = note.content(bytes, AUXV_LIMIT)?.unwrap_or_default();
+                self.auxv = Some(Auxv::parse(self.class, &content));
             }
-            NT_FILE => {
+            NT_FILE if self.mappings.is_none() => {
                 let content = note.content(bytes, FILES_LIMIT)?.unwrap_or_default();
-                self.mappings = files::parse(self.class, &content);
+                self.mappings = Some(files::parse(self.class, &content));
             }
             _ => {}
         }

@@ -5,9 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The most segments of a core that are looked at: a process has no more mappings than a host lets it have, which is
-/// a million where that limit was raised.
-const SEGMENTS_LIMIT: u64 = 1 << 20;
 /// Segments that are read at a time.
 const CHUNK: u64 = 1024;
 /// The number of segments stands in the first section then.
@@ -176,10 +173,15 @@ impl Header {
         Ok(word(&section, info).map(u64::from))
     }
 
-    /// Hands each segment over; whether all were there.
-    pub(crate) fn segments(&self, bytes: &dyn Bytes, mut each: impl FnMut(Segment)) -> io::Result<bool> {
+    /// Hands each segment over, at most `limit` of them; whether all were there.
+    pub(crate) fn segments(
+        &self,
+        bytes: &dyn Bytes,
+        limit: u64,
+        mut each: impl FnMut(Segment),
+    ) -> io::Result<bool> {
         let size = self.class.segment_len();
-        let count = self.segments.min(SEGMENTS_LIMIT);
+        let count = self.segments.min(limit);
         let mut done = 0;
         while done < count {
             let now = (count - done).min(CHUNK);
@@ -196,7 +198,7 @@ impl Header {
             }
             done += now;
         }
-        Ok(self.segments <= SEGMENTS_LIMIT)
+        Ok(self.segments <= limit)
     }
 }
 

@@ -11,11 +11,13 @@ use std::io;
 /// What the kernel dumps of an object's beginning.
 pub(crate) const PAGE: usize = 4096;
 /// The most segments of an object that are looked at; real ones have about 15.
-const SEGMENTS_LIMIT: usize = 256;
+const SEGMENTS_LIMIT: u64 = 256;
 /// The longest build-id; Go's have 83 bytes, all others at most 64.
 const ID_LIMIT: u32 = 256;
-/// The longest run of notes that is looked through for a build-id.
-const NOTES_LIMIT: u64 = 1 << 20;
+/// The most runs of notes that are looked through for a build-id, and the longest; real objects have three with some
+/// hundred bytes.
+const NOTES_LIMIT: usize = 16;
+const NOTES_LEN_LIMIT: u64 = 64 << 10;
 
 const NT_GNU_BUILD_ID: u32 = 3;
 const NT_GO_BUILD_ID: u32 = 4;
@@ -76,34 +78,32 @@ fn of(
     place: impl Fn(&Segment, Option<u64>) -> Option<u64>,
 ) -> io::Result<Option<Identity>> {
     let Ok(header) = Header::read(bytes)? else { return Ok(None) };
-    let (mut notes, mut first, mut seen) = (Vec::new(), None, 0);
-    header.segments(bytes, |segment| {
-        seen += 1;
-        match segment.kind {
-            _ if seen > SEGMENTS_LIMIT => {}
-            PT_NOTE => notes.push(segment),
-            PT_LOAD if first.is_none() && segment.offset < PAGE as u64 => {
-                first = segment.address.checked_sub(segment.offset);
-            }
-            _ => {}
+    let (mut notes, mut first) = (Vec::new(), None);
+    header.segments(bytes, SEGMENTS_LIMIT, |segment| match segment.kind {
+        PT_NOTE => notes.push(segment),
+        PT_LOAD if first.is_none() && segment.offset < PAGE as u64 => {
+            first = segment.address.checked_sub(segment.offset);
         }
+        _ => {}
     })?;
     let mut page = up_to(bytes, 0, PAGE)?;
     page.resize(PAGE, 0);
     let mut identity = Identity { build_id: None, first_page: Some(Sha256::digest(&page).into()) };
-    for segment in &notes {
+    for segment in notes.iter().take(NOTES_LIMIT) {
         let Some(at) = place(segment, first) else { continue };
-        let range = (at, segment.file_len.min(NOTES_LIMIT), segment.align);
-        notes::each(bytes, range, |note| {
+        // At once: who made this may have put thousands into it, and there are many objects.
+        let len = segment.file_len.min(NOTES_LEN_LIMIT);
+        let run = up_to(bytes, at, usize::try_from(len).unwrap_or_default())?;
+        notes::each(&run, (0, len, segment.align), |note| {
             match (note.owner.as_slice(), note.kind) {
                 (b"GNU", NT_GNU_BUILD_ID) => {
-                    if let Some(id) = note.content(bytes, ID_LIMIT)?.filter(|id| !id.is_empty()) {
+                    if let Some(id) = note.content(&run, ID_LIMIT)?.filter(|id| !id.is_empty()) {
                         identity.build_id = Some(BuildId::Gnu(id));
                         return Ok(false);
                     }
                 }
                 (b"Go", NT_GO_BUILD_ID) if identity.build_id.is_none() => {
-                    identity.build_id = note.content(bytes, ID_LIMIT)?.map(BuildId::Go);
+                    identity.build_id = note.content(&run, ID_LIMIT)?.map(BuildId::Go);
                 }
                 _ => {}
             }

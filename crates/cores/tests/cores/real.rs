@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A program that died, read back.
 
-use cores::{BuildId, Core, CoreError, Cut, Match, Packing, Room};
+use cores::{BuildId, Bytes, Core, CoreError, Cut, Match, Packing, Room};
 use proptest::prelude::{any, proptest};
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -184,6 +185,60 @@ fn zeros_take_no_room() {
     let room = Room { file: &out, place: "here" };
     assert_eq!(cores::unpack(&packed, Some(Packing::Zstd), &room, &mut |_| {}).unwrap(), 8 << 20);
     assert_eq!(std::os::unix::fs::MetadataExt::blocks(&out.metadata().unwrap()), 0);
+}
+
+/// Bytes that count how many of them were read.
+struct Counted<'a>(&'a [u8], Cell<u64>);
+
+impl Bytes for Counted<'_> {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(at).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.1.set(self.1.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// A core, or an object, in which all of many segments are the same notes, one behind the other.
+fn of_notes(segments: u16, kind: u16, owner: &[u8; 4], note: u32, notes: u32) -> Vec<u8> {
+    let mut all = vec![0; 64 + 56 * usize::from(segments)];
+    let start = all.len() as u64;
+    for _ in 0..notes {
+        for word in [4, 16, note] {
+            all.extend(u32::to_le_bytes(word));
+        }
+        all.extend(owner);
+        all.extend([b'x'; 16]);
+    }
+    all[..20].copy_from_slice(
+        &[&b"\x7fELF\x02\x01"[..], &[0; 10], &kind.to_le_bytes(), &62_u16.to_le_bytes()].concat(),
+    );
+    all[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    all[54..58].copy_from_slice(&[56_u16.to_le_bytes(), segments.to_le_bytes()].concat());
+    for at in (64..).step_by(56).take(segments.into()) {
+        all[at..at + 4].copy_from_slice(&4_u32.to_le_bytes());
+        all[at + 8..at + 16].copy_from_slice(&start.to_le_bytes());
+        all[at + 32..at + 40].copy_from_slice(&(u64::from(notes) * 32).to_le_bytes());
+    }
+    all
+}
+
+#[test]
+fn what_is_said_a_thousand_times_is_read_a_few_times() {
+    // NT_FILE.
+    let core = of_notes(5000, 4, b"CORE", 0x4649_4c45, 1000);
+    let counted = Counted(&core, Cell::new(0));
+    assert!(matches!(Core::read(&counted, core.len() as u64), Err(CoreError::Cut)));
+    assert!(counted.1.get() < 2 * core.len() as u64, "{} bytes", counted.1.get());
+    // No build-id, but many notes.
+    let object = of_notes(5000, 3, b"none", 3, 1000);
+    let counted = Counted(&object, Cell::new(0));
+    assert!(cores::identify(&counted).unwrap().unwrap().build_id.is_none());
+    assert!(counted.1.get() < 2 * object.len() as u64, "{} bytes", counted.1.get());
+    let named = of_notes(3, 3, b"GNU\0", 3, 1);
+    let found = cores::identify(&named).unwrap().unwrap();
+    assert_eq!(found.build_id, Some(BuildId::Gnu(vec![b'x'; 16])));
 }
 
 proptest! {
