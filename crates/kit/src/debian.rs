@@ -12,8 +12,6 @@ use std::process::{Command, Output};
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Suites that have no repository of security updates.
 const WITHOUT_SECURITY: [&str; 3] = ["sid", "unstable", "experimental"];
-/// Most packages of one kit.
-const PACKAGES_LIMIT: usize = 1000;
 
 /// Where packages come from.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +69,8 @@ pub(crate) fn fetch(
     found(&archives)
 }
 
-fn absent(error: io::Error) -> io::Result<()> {
+/// As a removal, the absence of what was to go is as good.
+pub(crate) fn absent(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
@@ -89,7 +88,6 @@ fn found(archives: &Path) -> Result<Vec<Package>, KitError> {
         packages.push(Package { title: format!("{name} {}", version.replace("%3a", ":")), file });
     }
     packages.sort_by(|left, right| left.title.cmp(&right.title));
-    packages.truncate(PACKAGES_LIMIT);
     Ok(packages)
 }
 

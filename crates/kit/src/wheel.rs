@@ -19,6 +19,8 @@ pub(crate) fn add(
     tree: &mut Tree,
 ) -> Result<Vec<String>, KitError> {
     let place = scratch.join(format!("wheels-{kit}"));
+    // What an earlier kit of that name was made of is not in this one.
+    fs::remove_dir_all(&place).or_else(debian::absent).map_err(files("removing", &place))?;
     for wheel in wheels {
         let mut command = Command::new("pip3");
         command.args([
@@ -37,9 +39,14 @@ pub(crate) fn add(
     for entry in fs::read_dir(&programs).map_err(files("listing", &programs))? {
         let file = entry.map_err(files("listing", &programs))?.path();
         let size = fs::metadata(&file).map_err(files("looking at", &file))?.len();
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if size > PROGRAM_LIMIT || name.is_empty() {
-            continue;
+        // A name that is no text belongs to no command of a recipe.
+        let Some(name) = file.file_name().and_then(|name| name.to_str()) else { continue };
+        if size > PROGRAM_LIMIT {
+            return Err(KitError::Build {
+                kit: kit.to_string(),
+                at: format!("usr/bin/{name}"),
+                why: format!("has {size} bytes; a program of a wheel has at most {PROGRAM_LIMIT}"),
+            });
         }
         let bytes = fs::read(&file).map_err(files("reading", &file))?;
         tree.put(&format!("usr/bin/{name}"), Node::File { executable: true, bytes });
