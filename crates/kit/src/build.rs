@@ -12,7 +12,6 @@ use crate::glob;
 use crate::libc;
 use crate::manifest::Manifest;
 use crate::modules;
-use crate::name::Name;
 use crate::path;
 use crate::recipe::{Command, Recipe};
 use crate::script;
@@ -375,13 +374,13 @@ fn commands(recipe: &Recipe, tree: &mut Tree) -> Result<(), KitError> {
 fn patches(recipe: &Recipe, tree: &mut Tree) -> Result<(), KitError> {
     for patch in &recipe.patch {
         let fault =
-            |name: &Name, why: String| KitError::Build { kit: name.to_string(), at: patch.file.clone(), why };
+            |why: String| KitError::Build { kit: recipe.name.to_string(), at: patch.file.clone(), why };
         let real = tree.resolve(&patch.file).unwrap_or_default();
         let Some(Node::File { bytes, .. }) = tree.get_mut(&real) else {
-            return Err(fault(&recipe.name, "is not in the kit, so it cannot be patched".to_string()));
+            return Err(fault("is not in the kit, so it cannot be patched".to_string()));
         };
         if libc::replace_text(bytes, &patch.from, &patch.to) == 0 {
-            return Err(fault(&recipe.name, format!("has no {:?} to be patched", patch.from)));
+            return Err(fault(format!("has no {:?} to be patched", patch.from)));
         }
     }
     Ok(())

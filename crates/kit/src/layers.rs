@@ -9,11 +9,11 @@ use crate::path;
 use crate::tree::{Node, Tree};
 use rustix::fs::{AtFlags, Stat};
 use rustix::fs::{
-    Dir, FileType, Mode, OFlags, ResolveFlags, getxattr, major, minor, openat2, readlinkat, statat,
+    Dir, FileType, Mode, OFlags, ResolveFlags, fgetxattr, major, minor, openat2, readlinkat, statat,
 };
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Most bytes of all files of an image.
 const TOTAL_LIMIT: u64 = 4 << 30;
@@ -142,10 +142,9 @@ fn open(above: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<OwnedFd>
 
 /// An attribute of overlayfs. Those of root's can be read by root only.
 fn attribute(fd: BorrowedFd<'_>, name: &str) -> Option<Vec<u8>> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     ATTRIBUTES.iter().find_map(|prefix| {
         let mut value = [0; 8];
-        let length = match getxattr(&path, format!("{prefix}{name}"), &mut value) {
+        let length = match fgetxattr(fd, format!("{prefix}{name}"), &mut value) {
             Ok(length) => length,
             // It is there, and longer than what is looked for.
             Err(rustix::io::Errno::RANGE) => 0,

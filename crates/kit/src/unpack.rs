@@ -65,7 +65,8 @@ fn take(input: impl Read, tree: &mut Tree, left: &mut u64) -> Result<(), String>
     Ok(())
 }
 
-/// `./lib/x` is `usr/lib/x`. Nothing for the root itself, for the links that do this in a root, and for names no kit may have.
+/// `./lib/x` is `usr/lib/x`. Nothing for the root itself, for the links that do this in a root, and for names that no
+/// kit may have.
 fn merged(at: &str) -> Option<String> {
     let at = at.trim_start_matches("./").trim_matches('/');
     if MERGED.contains(&at) {

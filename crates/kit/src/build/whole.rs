@@ -32,9 +32,9 @@ const VARIABLES: [(&str, &str); 3] = [
 pub struct Whole {
     /// The kit's name.
     pub name: Name,
-    /// Its version and its line of summary.
+    /// The kit's version.
     pub version: String,
-    /// In one line.
+    /// What it is, in one line.
     pub summary: String,
     /// What it is made of, for the manifest.
     pub title: String,
