@@ -19,7 +19,7 @@ pub use gather::Gathering;
 pub use seal::seal;
 
 use crate::digest::{Digest, Digesting};
-use crate::error::KitError;
+use crate::error::{KitError, files};
 use crate::name::Name;
 use crate::oci::{Descriptor, INDEX_FILE, ImageConfig, ImageManifest, Index, LAYOUT_FILE, Packing};
 use crate::shelf::{Adding, Shelf, Shelved, Unpacked};
@@ -27,8 +27,8 @@ use crate::sign::{PublicKey, Signature};
 use part::Part;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -87,7 +87,7 @@ impl Archive {
     /// # Errors
     /// When it cannot be read, or is no image layout with kits.
     pub fn open(path: &Path) -> Result<Archive, KitError> {
-        Archive::of(File::open(path).map_err(crate::error::files("opening", path))?, path)
+        Archive::of(File::open(path).map_err(files("opening", path))?, path)
     }
 
     /// The same for a file that is open; `path` is what messages call it.
@@ -227,7 +227,7 @@ impl Archive {
         };
         let unpacked = unpacked.map_err(|error| self.wrong(format!("kit {:?}: {error}", entry.title)))?;
         io::copy(&mut blob, &mut io::sink()).map_err(|error| self.wrong(error.to_string()))?;
-        let (_, digest, _) = blob.finish();
+        let (_, digest) = blob.finish();
         if digest != entry.layer.digest {
             return Err(self.wrong(format!("{} is damaged: it has the digest {digest}", entry.layer.path())));
         }
@@ -293,12 +293,30 @@ impl Archive {
     }
 }
 
+/// Writes a file as a whole or not at all, beside its place first. Returns its length in bytes.
+fn in_place(
+    to: &Path,
+    write: impl FnOnce(BufWriter<File>) -> io::Result<BufWriter<File>>,
+) -> Result<u64, KitError> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = to.with_file_name(format!(".{name}.{}", std::process::id()));
+    let make = || -> io::Result<u64> {
+        let out = write(BufWriter::with_capacity(256 << 10, File::create_new(&fresh)?))?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(&fresh, to)?;
+        Ok(file.metadata()?.len())
+    };
+    make().map_err(files("writing", to)).inspect_err(|_| fs::remove_file(&fresh).unwrap_or_default())
+}
+
 /// Where in the tar file each of its files is. Nothing is unpacked, so names do no harm.
 fn places(file: &Arc<File>) -> io::Result<BTreeMap<String, (u64, u64)>> {
     let length = file.metadata()?.len();
     let mut archive = tar::Archive::new(BufReader::new(Part::new(file, (0, length))));
     let mut places = BTreeMap::new();
-    for entry in archive.entries_with_seek()? {
+    // As they stand there: what comes before a file to give it another name may have any length, and is read at once.
+    for entry in archive.entries_with_seek()?.raw(true) {
         let entry = entry?;
         if !entry.header().entry_type().is_file() {
             continue;

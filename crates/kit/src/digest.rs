@@ -78,29 +78,23 @@ impl From<Digest> for String {
 pub(crate) struct Digesting<T> {
     inner: T,
     state: Sha256,
-    length: u64,
 }
 
 impl<T> Digesting<T> {
     pub(crate) fn new(inner: T) -> Digesting<T> {
-        Digesting { inner, state: Sha256::new(), length: 0 }
+        Digesting { inner, state: Sha256::new() }
     }
 
-    /// What passed by, and how many bytes that were.
-    pub(crate) fn finish(self) -> (T, Digest, u64) {
-        (self.inner, Digest(self.state.finalize().into()), self.length)
-    }
-
-    fn note(&mut self, bytes: &[u8]) {
-        self.state.update(bytes);
-        self.length += u64::try_from(bytes.len()).unwrap_or_default();
+    /// Whom it was passed to, or came from, and the digest of all of it.
+    pub(crate) fn finish(self) -> (T, Digest) {
+        (self.inner, Digest(self.state.finalize().into()))
     }
 }
 
 impl<T: Read> Read for Digesting<T> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(into)?;
-        self.note(into.get(..count).unwrap_or_default());
+        self.state.update(into.get(..count).unwrap_or_default());
         Ok(count)
     }
 }
@@ -108,7 +102,7 @@ impl<T: Read> Read for Digesting<T> {
 impl<T: Write> Write for Digesting<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.note(bytes.get(..count).unwrap_or_default());
+        self.state.update(bytes.get(..count).unwrap_or_default());
         Ok(count)
     }
 

@@ -167,7 +167,7 @@ impl Shelf {
         let damaged = |why: String| KitError::Damaged { kit: name.to_string(), why };
         let out = directory::write(&open(&kit.directory)?, Digesting::new(io::sink()))
             .map_err(|error| damaged(error.to_string()))?;
-        let (_, digest, _) = out.finish();
+        let (_, digest) = out.finish();
         if digest != kit.digest {
             return Err(damaged(format!(
                 "its files have the digest {digest} and should have {}",
@@ -344,7 +344,7 @@ impl Adding<'_> {
             directory::read(&open(at)?, Digesting::new(input)).map_err(files("unpacking a kit into", at))?;
         // A reader that has seen the end of its archive may have left some of the input.
         io::copy(&mut input, &mut io::sink()).map_err(files("unpacking a kit into", at))?;
-        let (_, digest, _) = input.finish();
+        let (_, digest) = input.finish();
         let manifest = Manifest::parse(&manifest, "kit.toml")?;
         manifest.must_run_here()?;
         if expected.is_some_and(|expected| expected != digest) {
@@ -376,10 +376,7 @@ impl Adding<'_> {
     /// Adds to those who vouch for a kit.
     pub(crate) fn vouch(&self, digest: &Digest, signatures: &[Signature]) -> Result<(), KitError> {
         let mut all = self.shelf.signatures(digest)?;
-        for signature in signatures {
-            all.retain(|known| known.by != signature.by);
-            all.push(signature.clone());
-        }
+        signatures.iter().for_each(|one| sign::add(&mut all, one.clone()));
         let path = self.shelf.signatures_at(digest);
         let fresh = self.shelf.directory.join(format!(".new-sig-{}", digest.hex()));
         fs::write(&fresh, sign::render(&all)).map_err(files("writing", &fresh))?;

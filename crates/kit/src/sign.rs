@@ -158,6 +158,15 @@ fn message(digest: &Digest) -> String {
     format!("purser kit signature 1\n{digest}\n")
 }
 
+/// Adds a signature, in the place of what the same key has signed before. When there are too many, the oldest goes.
+pub(crate) fn add(all: &mut Vec<Signature>, one: Signature) {
+    all.retain(|known| known.by != one.by);
+    if all.len() >= SIGNATURES_LIMIT {
+        all.remove(0);
+    }
+    all.push(one);
+}
+
 /// Signatures as one text: `KEY:SIGNATURE` in hexadecimal digits, a space between two.
 pub(crate) fn render(signatures: &[Signature]) -> String {
     let one = |signature: &Signature| format!("{}:{}", signature.by, hex(&signature.bytes));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writing an archive of kits: the same bytes for the same kits.
 
+use super::in_place;
 use crate::digest::{Digest, Digesting};
 use crate::error::{KitError, files};
 use crate::layer::{Kind, Writer};
@@ -9,18 +10,18 @@ use crate::oci::{INDEX_FILE, Image, Index, LAYOUT, LAYOUT_FILE, SIGNATURES};
 use crate::shelf::{Shelf, Shelved};
 use crate::sign::{self, Signature};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::iter;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Archives are made seldom and copied often.
 const LEVEL: i32 = 19;
 
-/// Writes kits into one archive, which is there whole or not at all. Returns its length in bytes. Each kit is compared with its digest on the way. `seen` is told of each that is done.
+/// Writes kits into one archive, which is there whole or not at all, and returns its length in bytes. Each kit is
+/// compared with its digest on the way. `seen` is told of each that is done.
 ///
 /// # Errors
 /// When a kit is damaged, or the archive cannot be written.
@@ -30,20 +31,6 @@ pub fn export(
     to: &Path,
     seen: &(dyn Fn(&Shelved) + Sync),
 ) -> Result<u64, KitError> {
-    let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let fresh = to.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = write(shelf, kits, &fresh, seen)
-        .and_then(|length| fs::rename(&fresh, to).map(|()| length).map_err(files("putting in place", to)));
-    written.inspect_err(|_| fs::remove_file(&fresh).unwrap_or_default())
-}
-
-fn write(
-    shelf: &Shelf,
-    kits: &[Shelved],
-    fresh: &PathBuf,
-    seen: &(dyn Fn(&Shelved) + Sync),
-) -> Result<u64, KitError> {
-    let fault = files("writing", fresh);
     let mut blobs = BTreeMap::new();
     let mut images = Vec::new();
     for image in packed(shelf, kits, seen) {
@@ -53,16 +40,9 @@ fn write(
     }
     if images.len() != kits.len() {
         // A thread that came to a bad end has taken its kits along.
-        return Err(fault(io::Error::other("not all kits could be packed")));
+        return Err(files("writing", to)(io::Error::other("not all kits could be packed")));
     }
-    let out = || -> io::Result<u64> {
-        let mut file = layout(&Index::of(images), &blobs, BufWriter::new(File::create_new(fresh)?))?;
-        file.flush()?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        Ok(file.metadata()?.len())
-    };
-    out().map_err(fault)
+    in_place(to, |out| layout(&Index::of(images), &blobs, out))
 }
 
 /// All images in the order of their kits; packed by as many threads as there are processors, each of which takes the
@@ -118,7 +98,7 @@ fn image(shelf: &Shelf, kit: &Shelved) -> Result<Image, KitError> {
     let damaged = |why: String| KitError::Damaged { kit: name.clone(), why };
     let packer = zstd::Encoder::new(Vec::new(), LEVEL).map_err(|error| damaged(error.to_string()))?;
     let signatures = shelf.signatures(&kit.digest)?;
-    let (packer, digest, _) = shelf.layer(kit, Digesting::new(packer))?.finish();
+    let (packer, digest) = shelf.layer(kit, Digesting::new(packer))?.finish();
     if digest != kit.digest {
         return Err(damaged(format!("its files have the digest {digest} and should have {}", kit.digest)));
     }

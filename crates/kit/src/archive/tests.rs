@@ -160,6 +160,30 @@ fn kits_need_signatures_of_those_who_are_trusted() {
     assert!(said.contains("its signature is for something else"), "{said}");
 }
 
+/// Whoever adds their own signatures, and as many as there may be, keeps nobody else from signing.
+#[test]
+fn the_newest_signatures_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), Shelf::new(&dir.path().join("there")));
+    let name = Name::new("one").unwrap();
+    let kit = here.put(&built("one")).unwrap();
+    let file = dir.path().join("kits.tar");
+    export(&here, std::slice::from_ref(&kit), &file, &|_| {}).unwrap();
+    for _ in 0..16 {
+        seal(&file, &SecretKey::random().unwrap()).unwrap();
+    }
+    Archive::open(&file).unwrap().import(&there, &Wanted::default(), &|_| {}).unwrap();
+    let ours = SecretKey::random().unwrap();
+    there.sign(&name, &ours).unwrap();
+    assert_eq!(seal(&file, &ours).unwrap()[0].signatures.last().unwrap().by, ours.public());
+    let left = there.signatures(&kit.digest).unwrap();
+    assert_eq!((left.len(), left.last().unwrap().by), (16, ours.public()));
+    export(&there, &[kit], &file, &|_| {}).unwrap();
+    let trust = [ours.public()];
+    let wanted = Wanted { trust: &trust, ..Wanted::default() };
+    Archive::open(&file).unwrap().import(&here, &wanted, &|_| {}).unwrap();
+}
+
 #[test]
 fn names_can_be_pinned_and_archives_gathered() {
     let dir = tempfile::tempdir().unwrap();
@@ -316,6 +340,16 @@ fn other_lies_are_refused() {
     header.set_gid(1000);
     builder.append_data(&mut header, "kit.toml", &b"x"[..]).unwrap();
     refused(archive(dir.path(), &builder.into_inner().unwrap()), "not as kits have their files");
+    // A name of four gigabytes, which takes no room in the file, for a file that would be one of ours.
+    let path = dir.path().join("named.tar");
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::GNULongName);
+    header.set_size(4 << 30);
+    header.set_cksum();
+    fs::write(&path, header.as_bytes()).unwrap();
+    let long = fs::File::options().append(true).open(&path).unwrap();
+    long.set_len(512 + (4 << 30) + 1024).unwrap();
+    refused(path, "there is no oci-layout in it");
     // No kit at all, and no archive at all.
     refused(archive(dir.path(), b"nothing"), "nothing of it was taken");
     fs::write(dir.path().join("x"), "no tar").unwrap();
