@@ -3,8 +3,9 @@
 //! read or changed, and no root is needed. apt resolves what packages depend on and checks every signature.
 
 use crate::error::{KitError, files};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -95,7 +96,9 @@ fn found(archives: &Path) -> Result<Vec<Package>, KitError> {
 fn configure(mirror: &Mirror, suite: &str, place: &Path) -> Result<(), KitError> {
     let write = |name: &str, text: &str| {
         let path = place.join(name);
-        fs::write(&path, text).map_err(files("writing", &path))
+        // For nobody else: a proxy of this host may want a password.
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(files("writing", &path))
     };
     if !Path::new(KEYS).exists() {
         return Err(KitError::Fetch {

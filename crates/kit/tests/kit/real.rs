@@ -4,6 +4,7 @@
 
 use kit::{KitError, Mirror, Name, Recipe, Shelf, build};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -47,6 +48,8 @@ fn a_kit_is_built_run_and_damaged() {
         Err(error @ KitError::Fetch { .. }) => return skip(&error.to_string()),
         other => other.unwrap(),
     };
+    let settings = fs::metadata(dir.path().join("first/bookworm/apt.conf")).unwrap();
+    assert_eq!(settings.permissions().mode() & 0o777, 0o600, "they may have a password of a proxy");
     let (one, two) = (Shelf::new(&dir.path().join("one")), Shelf::new(&dir.path().join("two")));
     let kit = one.put(&first).unwrap();
     assert_eq!(kit.digest, two.put(&make("second").unwrap()).unwrap().digest, "the same twice");
