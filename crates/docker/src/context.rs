@@ -2,7 +2,7 @@
 //! Docker's contexts: files below `contexts` in its configuration directory, in directories that are called by the
 //! digest of a context's name.
 
-use crate::{Certificates, DockerError, Host};
+use crate::{DockerError, Host, Way};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -59,20 +59,19 @@ pub fn context(directory: &Path, name: &str) -> Result<Host, DockerError> {
     if endpoint.skip_verify {
         return Err(odd("it leaves certificates unchecked (SkipTLSVerify), and purser does not".into()));
     }
-    let mut host: Host = endpoint.host.parse()?;
+    let host: Host = endpoint.host.parse()?;
     let tls = directory.join("contexts/tls").join(&key).join("docker");
-    if tls.join("ca.pem").exists() {
-        let pair = (tls.join("cert.pem"), tls.join("key.pem"));
-        let own = Some(pair).filter(|(certificate, key)| certificate.exists() && key.exists());
-        host.certificates = Some(Certificates { ca: tls.join("ca.pem"), own });
+    // One that has a part of them means TLS, too: it is refused, and never becomes a connection in clear.
+    let has_any = ["ca.pem", "cert.pem", "key.pem"].iter().any(|name| tls.join(name).exists());
+    match matches!(host.way(), Way::Tcp { .. }) && has_any {
+        true => host.with_certificates(&tls),
+        false => Ok(host),
     }
-    Ok(host)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::context;
-    use crate::Way;
+    use super::{Way, context};
     use std::fs;
 
     #[test]
@@ -96,7 +95,11 @@ mod tests {
         assert_eq!(host.certificates, None);
         let tls = dir.path().join("contexts/tls").join(key).join("docker");
         fs::create_dir_all(&tls).unwrap();
+        fs::write(tls.join("cert.pem"), "").unwrap();
+        assert!(context(dir.path(), "db1").unwrap_err().to_string().contains("ca.pem"));
         fs::write(tls.join("ca.pem"), "").unwrap();
+        assert!(context(dir.path(), "db1").unwrap_err().to_string().contains("key.pem"));
+        fs::remove_file(tls.join("cert.pem")).unwrap();
         assert!(context(dir.path(), "db1").unwrap().certificates.is_some());
         write(true);
         assert!(context(dir.path(), "db1").unwrap_err().to_string().contains("SkipTLSVerify"));

@@ -486,7 +486,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     #[test]
     fn targets_hold_anything() {
@@ -569,13 +569,10 @@ mod tests {
 
     #[test]
     fn nobody_is_waited_for_longer_than_said() {
-        let start = Instant::now();
+        // Who waited for all of it would be told that the other side has hung up.
         let pieces = [b"H".as_slice(); 100];
         let error = connect(&pieces, Duration::from_millis(50), Duration::from_secs(1)).unwrap_err();
-        assert!(
-            error.contains("has not answered within 1 s") && start.elapsed() < Duration::from_secs(10),
-            "{error}"
-        );
+        assert!(error.contains("has not answered within 1 s"), "{error}");
     }
 
     proptest! {

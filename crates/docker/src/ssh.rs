@@ -8,21 +8,23 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The most of its words that are kept: the last ones, which tell most.
 const WORDS_LIMIT: usize = 2048;
-/// Time for the last words, and the end, of a child whose connection is over.
+/// Time for the last words of a child whose connection is over. What it has left behind may keep them from ending.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-const NAP: Duration = Duration::from_millis(5);
 
 /// The child.
 #[derive(Debug)]
 pub(crate) struct Ssh {
     child: Child,
     said: Arc<Mutex<Vec<u8>>>,
+    /// Hangs up when all is said.
+    over: Receiver<()>,
 }
 
 /// The words of a command line that lead to a daemon, without the program.
@@ -72,21 +74,22 @@ impl Ssh {
         // Else our copy of its end would keep the socket open.
         drop(command);
         let said = Arc::new(Mutex::new(Vec::new()));
+        let (speaks, over) = channel();
         if let Some(errors) = child.stderr.take() {
             let said = Arc::clone(&said);
-            thread::Builder::new().name("ssh".into()).spawn(move || listen(errors, &said)).map_err(failed)?;
+            let listening = move || {
+                listen(errors, &said);
+                drop(speaks);
+            };
+            thread::Builder::new().name("ssh".into()).spawn(listening).map_err(failed)?;
         }
-        Ok((ours, Ssh { child, said }))
+        Ok((ours, Ssh { child, said, over }))
     }
 
     /// What it has said, once the connection is over.
     pub(crate) fn last_words(&mut self) -> String {
-        let until = Instant::now() + LAST_WORDS;
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
-            thread::sleep(NAP);
-        }
-        // The thread takes what is left in the pipe.
-        thread::sleep(NAP);
+        // Either way it is as far as it comes.
+        self.over.recv_timeout(LAST_WORDS).unwrap_or_default();
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
