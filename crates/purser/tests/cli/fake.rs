@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     CutWithoutRanges,
     /// Blobs are on another port; it wants a password itself.
     Elsewhere(u16),
+    /// What is put is begun on another port.
+    PutElsewhere(u16),
     /// Whatever name is asked for, it has one.
     AnyName,
 }
@@ -154,9 +156,15 @@ fn answer(stream: &mut TcpStream, head: &str, body: Vec<u8>, state: &Mutex<State
         let mut state = locked(state);
         state.heard.push(head.to_string());
         let name = path.rsplit('/').next().unwrap_or_default().to_string();
-        match method {
-            "POST" => return simple(stream, "202 Accepted", "location: /v2/kits/x/blobs/uploads/1\r\n", b""),
-            "PUT" => {
+        match (method, state.fault) {
+            ("POST", Some(Fault::PutElsewhere(port))) => {
+                let location = format!("location: http://127.0.0.1:{port}{path}\r\n");
+                return simple(stream, "307 Temporary Redirect", &location, b"");
+            }
+            ("POST", _) => {
+                return simple(stream, "202 Accepted", "location: /v2/kits/x/blobs/uploads/1\r\n", b"");
+            }
+            ("PUT", _) => {
                 let digest = path.split("digest=").nth(1).map(|digest| digest.replace("%3A", ":"));
                 match digest {
                     Some(digest) => state.blobs.insert(digest, body),

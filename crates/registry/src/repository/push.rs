@@ -38,11 +38,11 @@ impl Repository<'_> {
         let Some(location) = answer.headers.get("location") else {
             return self.lie("it does not say where a blob is to be put");
         };
-        let url = match begin.url.join(location) {
+        let url = match answer.from.join(location) {
             Ok(url) => url,
             Err(why) => return self.lie(format!("it says where a blob is to be put, and {why}")),
         };
-        if begin.url.secure && !url.secure {
+        if answer.from.secure && !url.secure {
             return self.lie(format!("it wants a blob sent to {} without encryption", url.host));
         }
         self.client.keep(answer);
