@@ -4,8 +4,8 @@
 
 use event::Screen;
 
-/// Most numbers of a control sequence that are read.
-const NUMBERS_LIMIT: usize = 1 << 16;
+/// Most spaces that nobody typed, in all: what moves the cursor is a few bytes, and the agent has others to serve.
+const SPACES_LIMIT: usize = 1 << 14;
 /// The width that is meant when none is told.
 const USUAL_WIDTH: usize = 80;
 
@@ -36,6 +36,7 @@ fn read(raw: &[u8], width: usize) -> Vec<u8> {
         text: Vec::new(),
         line: Vec::new(),
         at: 0,
+        spaces: SPACES_LIMIT,
     };
     let mut rest = raw;
     while let Some((&byte, after)) = rest.split_first() {
@@ -58,19 +59,28 @@ struct Page {
     text: Vec<u8>,
     line: Vec<u8>,
     at: usize,
+    /// How many spaces may still be put where nothing was shown.
+    spaces: usize,
 }
 
 impl Page {
     fn show(&mut self, byte: u8) {
-        // A cursor that was moved away leaves no more than one screen of spaces.
-        self.at = self.at.min(self.line.len() + NUMBERS_LIMIT);
-        if self.at >= self.line.len() {
-            self.line.resize(self.at + 1, b' ');
+        if let Some(gap) = self.at.checked_sub(self.line.len()) {
+            let gap = self.spared(gap);
+            self.line.resize(self.line.len() + gap + 1, b' ');
+            self.at = self.line.len() - 1;
         }
         if let Some(place) = self.line.get_mut(self.at) {
             *place = byte;
         }
         self.at += 1;
+    }
+
+    /// As many of so many spaces as there may be.
+    fn spared(&mut self, count: usize) -> usize {
+        let count = count.min(self.spaces);
+        self.spaces -= count;
+        count
     }
 
     fn end_line(&mut self, end: &[u8]) {
@@ -104,15 +114,18 @@ impl Page {
 
     fn obey(&mut self, last: u8, numbers: &[u8]) {
         let number = std::str::from_utf8(numbers).ok().and_then(|text| text.parse::<usize>().ok());
-        let count = number.unwrap_or(1).min(NUMBERS_LIMIT);
+        let count = number.unwrap_or(1);
         let from = self.at.min(self.line.len());
         match last {
             b'A' => self.at = self.at.saturating_sub(count.saturating_mul(self.width)),
-            b'C' => self.at = self.at.saturating_add(count).min(self.line.len() + NUMBERS_LIMIT),
+            b'C' => self.at = self.at.saturating_add(count),
             b'D' => self.at = self.at.saturating_sub(count),
             b'K' | b'J' if number.unwrap_or(0) == 0 => self.line.truncate(from),
             b'P' => drop(self.line.drain(from..from.saturating_add(count).min(self.line.len()))),
-            b'@' => drop(self.line.splice(from..from, std::iter::repeat_n(b' ', count))),
+            b'@' => {
+                let spaces = std::iter::repeat_n(b' ', self.spared(count));
+                self.line.splice(from..from, spaces).for_each(drop);
+            }
             _ => {}
         }
     }
@@ -120,7 +133,7 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    use super::{read, without_secrets};
+    use super::{SPACES_LIMIT, read, without_secrets};
     use event::Screen;
     use redact::{Redactor, Rules};
 
@@ -171,7 +184,12 @@ mod tests {
     fn odd_sequences_end() {
         let odd = b"\x1b[99999999999999999999C\x1b[65535Cx\x1b[\x1b]\x1b[A\x1b[1000000@y\x1b[5Pz\x1b";
         for from in 0..odd.len() {
-            assert!(read(&odd[from..], 0).len() < 1 << 19);
+            assert!(read(&odd[from..], 0).len() <= odd.len() + SPACES_LIMIT);
+        }
+        // What a program shows that means harm, a whole request of it.
+        for odd in ["\x1b[65535Cx", "\x1b[65535Cx\n", "x\x1b[65535@\r"] {
+            let shown = odd.repeat((6 << 10) / odd.len());
+            assert!(read(shown.as_bytes(), 0).len() <= 2 * shown.len() + SPACES_LIMIT, "{odd:?}");
         }
     }
 }

@@ -47,6 +47,7 @@ impl Agent {
         }
         Ok(Reply::done("recorded"))
     }
+
     /// What a terminal showed, piece by piece, unless there is a secret in it: then it is one piece.
     fn record_shown(&mut self, first: Event, more: &[Text]) -> anyhow::Result<Reply> {
         let container = first.container.clone();
