@@ -76,7 +76,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
                     });
                     cast.show(screen, &mut out)?;
                 } else {
-                    pause(&args, shown, screen.elapsed_ns);
+                    let before = shown.unwrap_or(screen.elapsed_ns);
+                    sleep(pause(screen.elapsed_ns.saturating_sub(before), args.speed, args.idle));
                     show(screen, &mut out)?;
                 }
                 shown = Some(screen.elapsed_ns);
@@ -128,9 +129,11 @@ fn find(archive: &Archive, wanted: &str) -> anyhow::Result<String> {
     }
 }
 
-fn pause(args: &Args, shown: Option<u64>, now_ns: u64) {
-    let waited = Duration::from_nanos(now_ns.saturating_sub(shown.unwrap_or(now_ns)));
-    sleep(waited.div_f64(args.speed).min(Duration::from_secs_f64(args.idle)));
+/// How long nothing is to happen here, when it was so long there.
+fn pause(waited_ns: u64, speed: f64, idle_secs: f64) -> Duration {
+    let secs = (Duration::from_nanos(waited_ns).as_secs_f64() / speed).min(idle_secs);
+    // A number beyond all durations is as long as any.
+    Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX)
 }
 
 fn show(screen: &Screen, out: &mut impl Write) -> anyhow::Result<()> {
@@ -184,4 +187,23 @@ fn list(archive: &Archive) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(archive.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{factor, pause};
+    use std::time::Duration;
+
+    #[test]
+    fn pauses_are_as_long_as_was_said() {
+        let second = 1_000_000_000;
+        assert_eq!(pause(3 * second, 2.0, 9.0), Duration::from_millis(1500));
+        assert_eq!(pause(3 * second, 1.0, 2.0), Duration::from_secs(2));
+        assert_eq!(pause(0, 1.0, 2.0), Duration::ZERO);
+        // What may be typed and is no duration.
+        let (tiny, huge) = (factor("1e-300").unwrap(), factor("1e300").unwrap());
+        assert_eq!(pause(second, tiny, 2.0), Duration::from_secs(2));
+        assert_eq!(pause(second, tiny, huge), Duration::MAX);
+        assert!(factor("0").is_err() && factor("nan").is_err() && factor("inf").is_err());
+    }
 }

@@ -43,7 +43,11 @@ pub(super) fn helper(name: &str, server: &str) -> Result<Option<Vec<u8>>, String
             if text.contains(NOTHING) {
                 Ok(None)
             } else {
-                Err(format!("{program} ended with {}", said.status))
+                // What it said may hold what nobody is to see here.
+                Err(format!(
+                    "{program} ended with {}; see why with: echo {server} | {program} get",
+                    said.status
+                ))
             }
         }
     }
