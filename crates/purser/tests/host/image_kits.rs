@@ -78,11 +78,10 @@ fn image(dir: &Path) -> Result<Image> {
     run(Command::new("sh").args(["-c", &import]))?;
     let remove =
         ["run", "--network", "none", "--name", &container, &below.0, "/bin/busybox", "rm", "/usr/bin/gone"];
-    run(Command::new("docker").args(remove))?;
-    let committed = run(Command::new("docker").args(["commit", &container, &image.0]));
-    run(Command::new("docker").args(["rm", &container]))?;
-    committed?;
-    Ok(image)
+    let removed = run(Command::new("docker").args(remove));
+    let committed = removed.and_then(|_| run(Command::new("docker").args(["commit", &container, &image.0])));
+    output(Command::new("docker").args(["rm", "-f", &container]))?;
+    committed.map(|_| image)
 }
 
 fn kit(dir: &Path, image: &Image, shelf: &str) -> Result<Output> {
