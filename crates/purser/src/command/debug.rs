@@ -8,6 +8,7 @@ mod cores;
 mod debug_files;
 mod kits;
 mod meant;
+mod names;
 mod permit;
 mod record;
 mod remote;
@@ -21,6 +22,7 @@ mod transcript;
 mod volumes;
 mod who;
 
+pub(super) use names::targets;
 pub(crate) use still::{StandInArgs, stand_in};
 pub(super) use who::comes_by_sudo;
 

@@ -2,10 +2,12 @@
 //! Which events `log`, `tree` and `export` are asked for: what was typed, checked into a
 //! filter, which narrows the store's query and has the last word on every row.
 
+use super::debug::targets;
 use super::rows::{Archive, Part};
 use super::{Usage, when};
 use crate::config::Glob;
 use crate::table::Row;
+use clap_complete::ArgValueCandidates;
 use event::{Body, Container, Exec, Kind};
 use jiff::Zoned;
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ const CANDIDATES_SHOWN: usize = 10;
 #[group(skip)]
 pub(crate) struct Args {
     /// Only this container: a name, a glob of names, an id or the start of one.
-    #[arg(long, value_name = "CONTAINER")]
+    #[arg(long, value_name = "CONTAINER", add = ArgValueCandidates::new(targets))]
     pub(crate) container: Option<String>,
     /// Only from this time on: 10m, 2h, 3d, today, 07:02, "2026-01-31 07:02" or RFC 3339.
     #[arg(long, value_name = "TIME")]

@@ -7,6 +7,7 @@ mod fetch;
 mod image;
 mod login;
 mod look;
+mod names;
 mod progress;
 mod pull;
 mod push;
@@ -14,6 +15,7 @@ mod sign;
 
 pub(super) use fetch::fetch;
 pub(super) use image::of_image;
+pub(super) use names::shelved_or_path;
 
 use crate::config::{Config, Debug};
 use crate::exit::Exit;

@@ -118,6 +118,9 @@ pub(crate) struct Usage(pub(crate) String);
 /// Runs the program with the arguments of this process.
 pub fn main() -> Exit {
     let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some(exit) = completions::answer(&line) {
+        return exit;
+    }
     if let Some(words) = docker_debug::words(&line) {
         let exit = docker_debug::main(words);
         talk::flush();

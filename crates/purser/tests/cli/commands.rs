@@ -207,8 +207,14 @@ fn help_completions_and_manual_pages_come_from_one_definition() {
     assert!(good(&run(&["--version"])).starts_with("purser "));
     let help = good(&run(&["log", "--help"]));
     assert!(help.contains("Examples:") && help.contains("--follow"), "{help}");
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(good(&run(&["completions", shell])).contains("completions"), "{shell}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = good(&run(&["completions", shell]));
+        assert!(script.contains("PURSER_COMPLETE") && script.contains("purser"), "{shell}: {script}");
+        // A shell that asks for a word that is begun; bash and zsh say which it is.
+        let mut asks = purser();
+        asks.env("PURSER_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n");
+        let answer = good(&asks.args(["--", "purser", "kit", "bu"]).output().unwrap());
+        assert!(answer.starts_with("build"), "{shell}: {answer}");
     }
     let record = Record::new();
     let dir = record.path().join("man");

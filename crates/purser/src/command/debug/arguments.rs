@@ -3,9 +3,11 @@
 
 use super::behalf::Behalf;
 use super::volumes::Volume;
-use super::{remote, target, who};
+use super::{names, remote, target, who};
+use crate::command::kit;
 use crate::command::place::Place;
 use crate::command::{Usage, output};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use debug::{Capabilities, DebugError, DetachKeys, Forward, Limits, Window};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -21,6 +23,7 @@ pub(super) struct Session {
     /// host, image:NAME[:TAG]; or a file or directory with one, archive:PATH. What does not run is opened all the same,
     /// and what is changed in it is discarded.
     #[arg(value_name = "TARGET", default_value = "", hide_default_value = true)]
+    #[arg(add = ArgValueCandidates::new(names::targets))]
     pub(super) target: String,
     /// A core file, also a compressed one: a path in the target, if one is named, or of this host, or coredump:PID,
     /// coredump:NAME, coredump:latest for one that systemd-coredump has kept. The session is in the container, or on
@@ -30,10 +33,12 @@ pub(super) struct Session {
     pub(super) core: Option<String>,
     /// The target whose files the core is looked at with; nothing is searched then.
     #[arg(long = "in", value_name = "TARGET", requires = "core")]
+    #[arg(add = ArgValueCandidates::new(names::targets))]
     pub(super) tree: Option<String>,
     /// A kit by name, or a directory with a kit.toml; may be repeated [default: base, the kits that suit what
     /// runs in the target, and the one that has the command].
     #[arg(short, long = "kit", value_name = "NAME|DIR")]
+    #[arg(add = ArgValueCompleter::new(kit::shelved_or_path))]
     pub(super) kit: Vec<String>,
     /// The directory with kits [default: `debug.kits` of the configuration, /var/lib/purser-kits].
     #[arg(long, value_name = "DIR")]

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `purser debug sessions|attach|end`.
 
-use super::record;
 use super::who::{self, Who};
+use super::{names, record};
 use crate::command::output::{self, Format};
 use crate::command::place::Place;
 use crate::command::say;
 use crate::exit::Exit;
 use crate::policy;
 use crate::table::harmless;
+use clap_complete::ArgValueCandidates;
 use debug::{DIRECTORY, DetachKeys, Outcome};
 use event::{Body, SessionAction};
 use jiff::Timestamp;
@@ -29,7 +30,7 @@ pub(super) struct List {
 #[command(after_help = "Whoever has it now is sent away.\n\nExamples:\n  purser debug attach 3f2a")]
 pub(super) struct Attach {
     /// The session's id, or its start.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCandidates::new(names::terminals))]
     id: String,
     /// The keys that leave the session running.
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
@@ -41,7 +42,7 @@ pub(super) struct Attach {
 #[command(after_help = "Examples:\n  purser debug end 3f2a")]
 pub(super) struct End {
     /// The session's id, or its start.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = ArgValueCandidates::new(names::sessions))]
     id: String,
 }
 

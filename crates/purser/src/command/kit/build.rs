@@ -3,9 +3,10 @@
 
 use super::super::{Usage, output, say};
 use super::progress::Progress;
-use super::{Kits, size};
+use super::{Kits, names, size};
 use crate::exit::Exit;
 use anyhow::Context;
+use clap_complete::ArgValueCompleter;
 use kit::{Mirror, Recipe, SHIPPED, Shelf};
 use std::fs;
 use std::io::Write;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Build {
     /// Names of recipes, or files with one (they have a / or end in .toml).
     #[arg(value_name = "RECIPE", required_unless_present = "all")]
+    #[arg(add = ArgValueCompleter::new(names::shipped_or_path))]
     recipes: Vec<String>,
     /// All kits that purser has a recipe for.
     #[arg(long, conflicts_with = "recipes")]

@@ -3,8 +3,9 @@
 
 use super::super::{Usage, output};
 use super::progress::Progress;
-use super::{Kits, Sources, named, size, trusted};
+use super::{Kits, Sources, named, names, size, trusted};
 use crate::exit::Exit;
+use clap_complete::ArgValueCandidates;
 use kit::{Archive, Digest, Shelf, Shelved, Wanted};
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ Examples:
 pub(super) struct Export {
     /// The kits.
     #[arg(value_name = "NAME", required_unless_present = "all")]
+    #[arg(add = ArgValueCandidates::new(names::shelved))]
     names: Vec<String>,
     /// All kits of this host, into FILE.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "output"])]

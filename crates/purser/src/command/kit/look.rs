@@ -3,9 +3,10 @@
 
 use super::super::output::{self, Format};
 use super::super::{Usage, say};
-use super::{Kits, named};
+use super::{Kits, named, names};
 use crate::exit::Exit;
 use crate::table::harmless;
+use clap_complete::ArgValueCandidates;
 use kit::{Manifest, Name, Recipe, SHIPPED, Shelved};
 use serde_json::json;
 use std::io::{self, Write};
@@ -86,6 +87,7 @@ fn document(kit: &Shelved) -> serde_json::Value {
 #[command(after_help = "Examples:\n  purser kit show gdb\n  purser kit show trace --recipe > mine.toml")]
 pub(super) struct Show {
     /// The kit.
+    #[arg(add = ArgValueCandidates::new(names::shelved))]
     name: String,
     /// Print the recipe that purser has for it.
     #[arg(long)]
@@ -116,7 +118,7 @@ impl Show {
 #[command(after_help = "Examples:\n  purser kit verify\n  purser kit verify gdb")]
 pub(super) struct Verify {
     /// The kits [default: all].
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(names::shelved))]
     names: Vec<String>,
     #[command(flatten)]
     kits: Kits,
@@ -154,7 +156,7 @@ Examples:
   purser kit rm bpf")]
 pub(super) struct Remove {
     /// The kits.
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(names::shelved))]
     names: Vec<String>,
     #[command(flatten)]
     kits: Kits,

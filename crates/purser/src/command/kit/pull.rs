@@ -2,8 +2,9 @@
 //! `purser kit pull`: kits from registries.
 
 use super::super::{Usage, output, say};
-use super::{Sources, fetch};
+use super::{Sources, fetch, names};
 use crate::exit::Exit;
+use clap_complete::ArgValueCandidates;
 use kit::{Digest, Shelf};
 use std::io::Write;
 
@@ -27,7 +28,7 @@ Examples:
 Exit codes: 0 all are there, 1 failed, 2 wrong command line or configuration")]
 pub(super) struct Pull {
     /// Kits: NAME, NAME:TAG, or REGISTRY/REPOSITORY:TAG@DIGEST.
-    #[arg(value_name = "KIT", required = true)]
+    #[arg(value_name = "KIT", required = true, add = ArgValueCandidates::new(names::shipped))]
     wanted: Vec<String>,
     /// Take kits with these digests only, as purser kit ls shows them. May be repeated.
     #[arg(long, value_name = "DIGEST")]

@@ -3,8 +3,9 @@
 
 use super::super::{Usage, output};
 use super::progress::Progress;
-use super::{Sources, fetch};
+use super::{Sources, fetch, names};
 use crate::exit::Exit;
+use clap_complete::ArgValueCandidates;
 use kit::{Name, Packed, Shelf};
 use registry::{Reference, Repository};
 use std::io::Write;
@@ -20,7 +21,7 @@ Examples:
   purser kit push gdb                    below the registry of the configuration")]
 pub(super) struct Push {
     /// The kit.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(names::shelved))]
     name: String,
     /// Where to put it [default: the name, below registry of [debug] of the configuration].
     #[arg(value_name = "REGISTRY/REPOSITORY:TAG")]

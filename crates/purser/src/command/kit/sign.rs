@@ -2,9 +2,10 @@
 //! `purser kit key` and `purser kit sign`: keys, and kits that somebody vouches for.
 
 use super::super::output;
-use super::Sources;
+use super::{Sources, names};
 use crate::exit::Exit;
 use anyhow::Context;
+use clap_complete::ArgValueCompleter;
 use kit::{Name, SecretKey, Shelf};
 use std::fs::{self, File};
 use std::io::Write;
@@ -66,7 +67,7 @@ Examples:
   purser kit sign kits.tar --key kits.key")]
 pub(super) struct Sign {
     /// A kit of this host, or a file of purser kit export (it has a / or ends in .tar).
-    #[arg(value_name = "NAME|FILE")]
+    #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(names::shelved_or_path))]
     what: String,
     /// The key, as purser kit key makes it.
     #[arg(long, value_name = "FILE")]

@@ -41,11 +41,16 @@ impl Host {
 
     /// `purser debug WORDS` as sudo starts it for this user.
     fn as_user(&self, user: &str, words: &[&str]) -> Command {
+        self.purser(user, &[&["debug"], words].concat())
+    }
+
+    /// `purser WORDS` as sudo starts it for this user.
+    fn purser(&self, user: &str, words: &[&str]) -> Command {
         // Two at a time have these mounts, which one upper layer is not for.
         let script = "mount -t overlay none -o \"lowerdir=$1:/etc\" /etc; shift; exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-ec", script, "sh"]).arg(self.etc.path());
-        command.arg(PathBuf::from(purser().get_program())).arg("debug").args(words);
+        command.arg(PathBuf::from(purser().get_program())).args(words);
         command.env("SUDO_UID", user).stdin(Stdio::null());
         command
     }
@@ -115,6 +120,49 @@ fn who_comes_by_sudo_has_what_the_policy_gives() -> Result<()> {
     let (_, told) = host.said(ANN, &["attach", &id])?;
     ensure!(told.contains("must be a terminal"), "{told}");
     let (code, told) = host.said(ANN, &["end", &id])?;
+    ensure!(code == Some(0), "{told}");
+    wait_limited(&mut session, LIMIT)?.context("the session does not end")?;
+    agent.stop()
+}
+
+/// What a shell offers: the containers and sessions that one may know of, and the kits of the configuration.
+#[test]
+fn a_shell_offers_what_one_may_know_of() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let (mine, other) = (Container::idle("offered", &[])?, Container::idle("unoffered", &[])?);
+    let mut agent = Agent::start("")?;
+    let policy = format!(
+        "[[debug.allow]]\nname = \"ann\"\nusers = [\"{ANN}\", \"{BOB}\"]\ntargets = [\"{}\"]\n",
+        mine.name
+    );
+    let host = Host::with(&agent, &policy)?;
+    let offered = |user: &str, words: &[&str]| -> Result<Vec<String>> {
+        let mut asks = host.purser(user, &[&["--", "purser"], words].concat());
+        let ended = output(asks.env("PURSER_COMPLETE", "fish"))?;
+        ensure!(ended.status.success(), "{ended:?}");
+        let text = String::from_utf8(ended.stdout)?;
+        Ok(text.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect())
+    };
+    let start = &mine.name[..mine.name.len() - 1];
+    ensure!(offered(ANN, &["debug", start])? == [mine.name.as_str()], "the container is not offered");
+    ensure!(
+        !offered(ANN, &["debug", ""])?.contains(&other.name),
+        "one that is not to be known of is offered"
+    );
+    ensure!(offered(ANN, &["debug", &mine.name, "--kit", "ba"])? == ["base"], "the kit is not offered");
+    ensure!(offered(ANN, &["kit", "show", "ba"])? == ["base"], "the kit is not offered");
+
+    let words = [mine.name.as_str(), "--", "sleep", "1000"];
+    let mut session = host.as_user(ANN, &words).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let ids = |user: &str, action: &str| -> Result<Vec<String>> {
+        let mut all = offered(user, &["debug", action, ""])?;
+        all.retain(|word| !word.starts_with('-'));
+        Ok(all)
+    };
+    wait_until("the session is offered to who began it", || Ok(ids(ANN, "end")?.len() == 1))?;
+    ensure!(ids(BOB, "end")?.is_empty(), "somebody else's session is offered");
+    ensure!(ids(ANN, "attach")?.is_empty(), "one without a terminal is offered to be attached to");
+    let (code, told) = host.said(ANN, &["end", &ids(ANN, "end")?[0]])?;
     ensure!(code == Some(0), "{told}");
     wait_limited(&mut session, LIMIT)?.context("the session does not end")?;
     agent.stop()
