@@ -162,7 +162,7 @@ fn command(spec: &Spec, path: &str) -> Result<Found, Failure> {
         let (file, shell) = shell.ok_or_else(|| Failure {
             code: 127,
             text:
-                "there is no shell in the target and none in the kits; add one with --kit, or name a command"
+                "there is no shell in the target and none in the kits; purser kit build base makes a kit with one"
                     .into(),
         })?;
         let mut words = vec![OsString::from(shell)];

@@ -33,6 +33,7 @@ use crate::exit::Exit;
 use anyhow::Context;
 use arguments::Session;
 use behalf::Behalf;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use debug::{Bind, DebugError, DetachKeys, Outcome, Spec, Target};
 use permit::allowed;
 use record::tell_end;
@@ -104,6 +105,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
             Err(Usage("name a container; purser debug --help shows how".into()).into())
         }
         None => Ok(begin(args.session).unwrap_or_else(|error| refused(&error))),
+    }
+}
+
+/// Whoever knows `docker exec` writes the command without `--`.
+pub(super) fn hint(error: &mut clap::Error) {
+    let takes_command =
+        error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("-- <COMMAND>"));
+    let is_word = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
+    if takes_command && is_word && error.kind() == ErrorKind::UnknownArgument {
+        let tip = "the command comes behind --, as in: purser debug web -- ls /";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
 }
 

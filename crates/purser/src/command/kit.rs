@@ -148,3 +148,16 @@ fn size(bytes: u64) -> String {
     let tenths = bytes / ((1 << 20) / 10);
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes() {
+        let sizes = [(1, "1 KiB"), (30_000, "30 KiB"), (1 << 20, "1.0 MiB"), (44_879_053, "42.8 MiB")];
+        for (bytes, told) in sizes {
+            assert_eq!(size(bytes), told);
+        }
+    }
+}

@@ -128,7 +128,10 @@ pub fn main() -> Exit {
     }
     let exit = match Cli::try_parse_from(&line) {
         Ok(cli) => told_as_exit(dispatch(cli.command)),
-        Err(error) => wrong_usage(&error),
+        Err(mut error) => {
+            debug::hint(&mut error);
+            wrong_usage(&error)
+        }
     };
     talk::flush();
     exit

@@ -192,6 +192,10 @@ fn wrong_command_lines_are_told() {
     let record = Record::sample();
     bad(&run(&["log", "--no-such-flag"]), 2);
     bad(&run(&["no-such-command"]), 2);
+    let said = bad(&run(&["debug", "web", "ls", "-l"]), 2);
+    assert!(said.contains("the command comes behind --"), "{said}");
+    let said = bad(&run(&["debug", "sessions", "ls"]), 2);
+    assert!(!said.contains("behind --"), "{said}");
     let said = bad(&on(&record, &["log", "--since", "soon"]), 2);
     assert!(said.contains("--since: \"soon\" is no time; write 10m"), "{said}");
     let said = bad(&on(&record, &["log", "--kind", "exce"]), 2);
