@@ -5,7 +5,9 @@
 //! A layer is read once, from its place in the file, and its unpacked bytes are compared with the digest that the
 //! image's configuration has of them.
 
+mod extended;
 mod index;
+mod made;
 mod unpack;
 
 use crate::ImageError;
@@ -19,6 +21,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use unpack::Unpacking;
+pub use unpack::digest;
 
 const DOCKER: &str = "manifest.json";
 const LAYOUT: &str = "index.json";
@@ -120,7 +123,7 @@ impl Archive {
         if digests.len() != entry.layers.len() {
             return Err(damaged(path, "the image's configuration has another number of layers"));
         }
-        let id = unpack::hex_of(&bytes);
+        let id = unpack::digest(&bytes);
         let layers = entry.layers.into_iter().zip(digests).collect();
         Ok(Archive { path: path.to_path_buf(), id, config, form: Form::Layers { files, layers } })
     }
@@ -156,7 +159,9 @@ impl Archive {
                     let layer = directory(into, number).map_err(|error| failed(&at, error.to_string()))?;
                     let file = files.open(name).map_err(|error| failed(&at, error.to_string()))?;
                     let file = file.ok_or_else(|| failed(&at, "it is not there".to_owned()))?;
-                    unpacking.layer(file, &layer, digest).map_err(|why| failed(&at, why))?;
+                    if unpacking.layer(file, &layer, digest).map_err(|why| failed(&at, why))? {
+                        found.clear();
+                    }
                     found.push(layer);
                 }
                 found.reverse();
@@ -248,6 +253,7 @@ fn choose(path: &Path, mut entries: Vec<Entry>, name: Option<&str>) -> Result<En
     }
     match (entries.pop(), entries.is_empty()) {
         (Some(one), true) => Ok(one),
+        (None, _) if all.is_empty() => Err(damaged(path, "there is no image in it")),
         (None, _) => {
             Err(damaged(path, format!("there is no such image in it; there are: {}", all.join(", "))))
         }
@@ -266,7 +272,7 @@ fn needed(path: &Path, files: &Files, name: &str) -> Result<Vec<u8>, ImageError>
     let bytes = read(path, files, name)?.ok_or_else(|| damaged(path, format!("there is no {name} in it")))?;
     // What is called by its digest can be compared with it.
     match name.strip_prefix("blobs/sha256/") {
-        Some(hex) if hex != unpack::hex_of(&bytes) => {
+        Some(hex) if hex != unpack::digest(&bytes) => {
             Err(damaged(path, format!("{name} is not what it is called")))
         }
         _ => Ok(bytes),
@@ -280,3 +286,6 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, name: &str, bytes: &[u8]) 
 fn damaged(path: &Path, why: impl Into<String>) -> ImageError {
     ImageError::Damaged { path: path.to_path_buf(), why: why.into() }
 }
+
+#[cfg(test)]
+mod tests;

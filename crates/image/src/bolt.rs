@@ -16,12 +16,14 @@ const BRANCH: u16 = 1;
 const LEAF: u16 = 2;
 const PAGE_HEADER: usize = 16;
 const ELEMENT: usize = 16;
-/// How deep a tree of pages is at most; each level has at least two children.
-const DEPTH_LIMIT: usize = 40;
-/// The longest page with its overflow.
-const PAGE_LIMIT: usize = 64 << 20;
+/// How deep a tree of pages is at most. Each level has at least two children, and usually hundreds.
+const DEPTH_LIMIT: usize = 20;
+/// The longest page with its overflow, of which one a level is held.
+const PAGE_LIMIT: usize = 8 << 20;
 /// The most bytes of pages read for one answer.
-const READ_LIMIT: usize = 1 << 30;
+const READ_LIMIT: usize = 512 << 20;
+/// The most bytes of one table that are held: its elements may all be the same bytes of a page.
+const TABLE_LIMIT: usize = 64 << 20;
 /// How often a file is read again because somebody wrote meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -163,12 +165,12 @@ impl Bolt {
 
     /// All keys with what is under them, at most `limit`.
     pub(crate) fn all(&self, bucket: &Bucket, limit: usize) -> io::Result<Vec<(Vec<u8>, Value)>> {
-        let mut found = Vec::new();
+        let mut table = Table { rows: Vec::new(), limit, room: TABLE_LIMIT };
         match bucket {
-            Bucket::Inline(page) => self.walk(page, 0, limit, &mut found)?,
-            Bucket::Page(at) => self.walk(&self.page(*at)?, 0, limit, &mut found)?,
+            Bucket::Inline(page) => self.walk(page, 0, &mut table)?,
+            Bucket::Page(at) => self.walk(&self.page(*at)?, 0, &mut table)?,
         }
-        Ok(found)
+        Ok(table.rows)
     }
 
     /// Names of the buckets in a bucket.
@@ -181,31 +183,24 @@ impl Bolt {
         Ok(named.collect())
     }
 
-    fn walk(
-        &self,
-        page: &[u8],
-        depth: usize,
-        limit: usize,
-        found: &mut Vec<(Vec<u8>, Value)>,
-    ) -> io::Result<()> {
+    fn walk(&self, page: &[u8], depth: usize, table: &mut Table) -> io::Result<()> {
         if depth > DEPTH_LIMIT {
             return Err(odd("its tree has no end"));
         }
         let elements = Elements::of(page)?;
         if elements.is_leaf {
-            for leaf in elements.leaves() {
-                if found.len() >= limit {
-                    return Ok(());
-                }
-                found.push((leaf.0.to_vec(), value(leaf)?));
+            for leaf in elements.leaves().take(table.left()) {
+                let room = table.room.checked_sub(leaf.0.len().saturating_add(leaf.1.len()));
+                table.room = room.ok_or_else(|| odd("a table in it is too long"))?;
+                table.rows.push((leaf.0.to_vec(), value(leaf)?));
             }
             return Ok(());
         }
         for (_, child) in elements.branches() {
-            if found.len() >= limit {
+            if table.left() == 0 {
                 return Ok(());
             }
-            self.walk(&self.page(child)?, depth + 1, limit, found)?;
+            self.walk(&self.page(child)?, depth + 1, table)?;
         }
         Ok(())
     }
@@ -233,6 +228,20 @@ impl Bolt {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
+    }
+}
+
+/// What is taken of a bucket.
+struct Table {
+    rows: Vec<(Vec<u8>, Value)>,
+    limit: usize,
+    /// The bytes that may still be taken.
+    room: usize,
+}
+
+impl Table {
+    fn left(&self) -> usize {
+        self.limit.saturating_sub(self.rows.len())
     }
 }
 
@@ -324,11 +333,15 @@ mod tests {
     }
 
     fn meta(commit: u64, root: u64) -> Vec<u8> {
+        meta_of(commit, root, 6)
+    }
+
+    fn meta_of(commit: u64, root: u64, pages: u64) -> Vec<u8> {
         let mut body = Vec::new();
         for number in [MAGIC, VERSION, SIZE as u32, 0] {
             body.extend(number.to_le_bytes());
         }
-        for number in [root, 0, 2, 6, commit] {
+        for number in [root, 0, 2, pages, commit] {
             body.extend(number.to_le_bytes());
         }
         let sum = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -432,6 +445,33 @@ mod tests {
         // The branch's first child becomes the branch itself.
         bytes[3 * SIZE + 16 + 8] = 3;
         assert!(ask(&bytes).is_err());
+    }
+
+    /// All elements of a long page are the same bytes of it.
+    #[test]
+    fn elements_that_lie_over_each_other() {
+        let mut bytes = sample();
+        let long = 4 << 20;
+        let mut body = Vec::new();
+        for index in 0..100_u32 {
+            for number in [0, 1600 - index * 16, 1, long - 2000] {
+                body.extend(number.to_le_bytes());
+            }
+        }
+        body.resize(long as usize - 16, 0);
+        let mut page = page(6, LEAF, 100, &body);
+        page[12..16].copy_from_slice(&(long / SIZE as u32 - 1).to_le_bytes());
+        bytes.extend(page);
+        // The bucket's page is that one, and the file says that it has so many.
+        let root = bytes.windows(2).position(|two| two == b"v1").unwrap() + 2;
+        bytes[root] = 6;
+        let heads =
+            [meta_of(6, 2, 6 + u64::from(long) / 512), meta_of(7, 2, 6 + u64::from(long) / 512)].concat();
+        bytes[..heads.len()].copy_from_slice(&heads);
+        let bolt = Bolt::of(file(&bytes)).unwrap();
+        let top = bolt.bucket(&["v1"]).unwrap().unwrap();
+        assert_eq!(bolt.all(&top, 3).unwrap().len(), 3);
+        assert!(bolt.all(&top, 1000).unwrap_err().to_string().contains("too long"));
     }
 
     proptest! {

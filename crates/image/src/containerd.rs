@@ -10,6 +10,7 @@ use crate::files::{DOCUMENT_LIMIT, Place, digits};
 use crate::stores::Engine;
 use crate::tree::{Image, LAYERS_LIMIT, Tree};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,24 +34,29 @@ pub(crate) fn images(root: &Path) -> Vec<Image> {
         let Some(top) = bolt.bucket(&["v1"])? else { return Ok(all) };
         for (namespace, bucket) in bolt.buckets(&top, NAMESPACES_LIMIT)? {
             let Some(crate::bolt::Value::Bucket(rows)) = bolt.get(&bucket, b"images")? else { continue };
-            let first = all.len();
+            let mut known: BTreeMap<String, usize> = BTreeMap::new();
             for (name, row) in bolt.buckets(&rows, ROWS_LIMIT)? {
                 let Some(crate::bolt::Value::Bucket(target)) = bolt.get(&row, b"target")? else { continue };
                 let digest = bolt.text(&target, "digest")?.unwrap_or_default();
                 let Some(id) = digits(&digest) else { continue };
                 // CRI also keeps ids as names.
                 let name = Some(name).filter(|name| !name.starts_with("sha256:"));
-                match all.iter_mut().skip(first).find(|image| image.id == id) {
-                    Some(known) => known.names.extend(name),
-                    None => all.push(Image {
-                        names: name.into_iter().collect(),
-                        id: id.to_owned(),
-                        digests: vec![digest],
-                        engine: Engine::Containerd,
-                        store: root.to_path_buf(),
-                        part: namespace.clone(),
-                    }),
+                if let Some(image) = known.get(id).and_then(|at| all.get_mut(*at)) {
+                    image.names.extend(name);
+                    continue;
                 }
+                if all.len() >= ROWS_LIMIT {
+                    return Ok(all);
+                }
+                known.insert(id.to_owned(), all.len());
+                all.push(Image {
+                    names: name.into_iter().collect(),
+                    id: id.to_owned(),
+                    digests: vec![digest],
+                    engine: Engine::Containerd,
+                    store: root.to_path_buf(),
+                    part: namespace.clone(),
+                });
             }
         }
         Ok(all)

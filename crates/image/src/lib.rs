@@ -25,7 +25,7 @@ mod stores;
 mod tree;
 mod view;
 
-pub use archive::Archive;
+pub use archive::{Archive, digest};
 pub use config::Config;
 pub use error::ImageError;
 pub use find::{find, images, stopped};
