@@ -27,22 +27,29 @@ pub fn images(stores: &Stores) -> Vec<Image> {
     all
 }
 
-/// The tree of the image that `word` means: `NAME[:TAG][@DIGEST]`, or the start of an id. Nothing is fetched.
+/// The tree of the image that `word` means: `NAME[:TAG][@DIGEST]`, or the start of an id. Nothing is fetched. Errors name
+/// only images that are `shown`; one that is not is found when it alone is meant.
 ///
 /// # Errors
 /// When no image or several are called so, or its files cannot be had.
-pub fn find(stores: &Stores, word: &str) -> Result<Tree, ImageError> {
+pub fn find(stores: &Stores, word: &str, shown: &dyn Fn(&Image) -> bool) -> Result<Tree, ImageError> {
     let reference = Reference::parse(word).ok_or_else(|| ImageError::Reference { word: word.to_owned() })?;
-    let all = images(stores);
-    let found = reference.among(&all);
+    let mut all = images(stores);
+    let mut found = reference.among(&all);
+    all.retain(|image| shown(image));
+    if found.iter().any(shown) {
+        found.retain(|image| shown(image));
+    } else {
+        found.truncate(1);
+    }
     match found.as_slice() {
-        [one] => one.tree(),
+        [one] => reference.asked_for(one).tree(),
         [] => Err(ImageError::Unknown { word: word.to_owned(), candidates: candidates(word, &all) }),
         several => {
             // What users have in their homes does not stand in the way of what the host has.
             let mut own = several.iter().filter(|image| !stores.is_of_user(&image.store));
             match (own.next(), own.next()) {
-                (Some(one), None) => one.tree(),
+                (Some(one), None) => reference.asked_for(one).tree(),
                 _ => Err(ImageError::Ambiguous { word: word.to_owned(), candidates: lines(several.iter()) }),
             }
         }
@@ -127,7 +134,7 @@ mod tests {
         store(two.path(), &[("4", "web:1")]);
         let mut stores =
             Stores { storage: vec![one.path().to_path_buf(), two.path().to_path_buf()], ..Stores::default() };
-        let said = |stores: &Stores, word: &str| find(stores, word).unwrap_err().to_string();
+        let said = |stores: &Stores, word: &str| find(stores, word, &|_| true).unwrap_err().to_string();
         let unknown = said(&stores, "nope");
         assert!(
             unknown.contains(
@@ -139,11 +146,19 @@ mod tests {
         assert!(said(&stores, "web").contains("may be one of several"));
         assert!(said(&stores, "web:1").contains("444444444444"));
         // It is found, and has no configuration.
-        assert!(matches!(find(&stores, "web:2"), Err(ImageError::Damaged { .. })));
+        assert!(matches!(find(&stores, "web:2", &|_| true), Err(ImageError::Damaged { .. })));
         stores.of_users.push(two.path().to_path_buf());
-        assert!(matches!(find(&stores, "web:1"), Err(ImageError::Damaged { .. })));
-        assert!(matches!(find(&stores, ""), Err(ImageError::Reference { .. })));
+        assert!(matches!(find(&stores, "web:1", &|_| true), Err(ImageError::Damaged { .. })));
+        assert!(matches!(find(&stores, "", &|_| true), Err(ImageError::Reference { .. })));
         assert!(said(&Stores::default(), "web").contains("no images on this host"));
+        // Somebody who may not know of all.
+        let some = |word: &str| {
+            let shown = |image: &crate::Image| image.names.iter().all(|name| name != "web:2");
+            find(&stores, word, &shown).unwrap_err().to_string()
+        };
+        assert!(!some("nope").contains("web:2") && some("nope").contains("web:1"), "{}", some("nope"));
+        assert!(some("web:2").contains("there is no configuration"), "{}", some("web:2"));
+        assert!(!some("web").contains("may be one of several"), "{}", some("web"));
         for id in ["none", "../x", ""] {
             assert!(matches!(stopped(&stores, id), Err(ImageError::NoContainer { .. })));
         }

@@ -70,6 +70,17 @@ impl Reference {
         }
     }
 
+    /// The image with the name that it was asked for by as its first.
+    pub(crate) fn asked_for(&self, image: &Image) -> Image {
+        let mut image = image.clone();
+        let tags = [Some(self.tag.as_deref().unwrap_or("latest")), None];
+        let fits = |tag: &Option<&str>| image.names.iter().position(|name| self.fits(name, *tag));
+        if let Some(at) = tags.iter().find_map(fits) {
+            image.names.swap(0, at);
+        }
+        image
+    }
+
     fn fits(&self, name: &str, tag: Option<&str>) -> bool {
         let (name, its_tag) = parted(name.split('@').next().unwrap_or_default());
         short(name) == self.name && tag.is_none_or(|tag| its_tag.unwrap_or("latest") == tag)
@@ -167,6 +178,20 @@ mod tests {
         assert_eq!(asked(&format!("nginx:any@{digest}")), "1");
         assert_eq!(asked(&format!("@{digest}")), "1");
         assert_eq!(asked(&format!("own@{digest}")), "");
+    }
+
+    #[test]
+    fn the_name_that_was_asked_for() {
+        let names = ["prod/app:1", "dev/app:2", "dev/app:latest"];
+        for (word, title) in [
+            ("dev/app:2", "dev/app:2"),
+            ("dev/app", "dev/app:latest"),
+            ("prod/app", "prod/app:1"),
+            ("1111", "prod/app:1"),
+        ] {
+            let image = image('1', &names, Engine::Docker);
+            assert_eq!(Reference::parse(word).unwrap().asked_for(&image).title(), title, "{word}");
+        }
     }
 
     #[test]

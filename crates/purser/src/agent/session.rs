@@ -3,8 +3,9 @@
 
 use super::{Agent, plain};
 use crate::control::{Reply, Text};
+use crate::pipeline::is_still;
 use anyhow::Context;
-use event::{Body, Event, SessionAction, codec};
+use event::{Body, Container, Event, SessionAction, codec};
 use std::path::Path;
 
 impl Agent {
@@ -39,6 +40,7 @@ impl Agent {
             _ => return Ok(Reply::failed("only sessions and what their terminals showed are taken")),
         }
         let event = Event { container: told.container, ..self.pipeline.clock.event(told.body) };
+        self.introduce(&event);
         self.line.append(&event)?;
         self.mind(&event, who);
         // Nobody works in a container before it is on the disk that somebody does.
@@ -46,6 +48,19 @@ impl Agent {
             return Ok(Reply::failed("the disk is full, so this waits to be recorded"));
         }
         Ok(Reply::done("recorded"))
+    }
+
+    /// No runtime can be asked what an image or an archive is called, in which a session begins.
+    fn introduce(&mut self, event: &Event) {
+        let Body::Session(session) = &event.body else { return };
+        if event.container.is_empty() || !is_still(&session.target) {
+            return;
+        }
+        let image = session.target.strip_prefix("image:").unwrap_or_default().to_owned();
+        let (id, name) = (event.container.clone(), session.target.clone());
+        let info = Container { id, name, image, ..Container::default() };
+        self.line.store.attach(info.id.as_bytes(), &codec::encode_container(&info));
+        self.pipeline.cgroups.introduce(info);
     }
 
     /// What a terminal showed, piece by piece, unless there is a secret in it: then it is one piece.

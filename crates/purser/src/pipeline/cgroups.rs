@@ -24,6 +24,9 @@ const WAITING_SHARE: u32 = 10;
 /// Time after which a removed cgroup is forgotten: its last records have long been read.
 const FORGET_NS: u64 = 30_000_000_000;
 
+/// The most images and archives that are known before anything runs in them.
+const INTRODUCED_LIMIT: usize = 10_000;
+
 /// What was decided about a cgroup.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -44,7 +47,7 @@ pub(crate) struct Cgroups {
     answers: Receiver<Resolved>,
     seen: HashMap<u64, Seen>,
     known: HashMap<String, Known>,
-    /// What an earlier agent knew, by id, until the container is met again.
+    /// What an earlier agent knew, or a client told, by id, until the container is met.
     met_before: HashMap<String, Container>,
     /// Containers whose description changed and has not been taken yet.
     changed: Vec<String>,
@@ -137,22 +140,35 @@ impl Cgroups {
         Ok(Seen { container: identity.id, wanted, listed, inside })
     }
 
+    /// Takes note of what is no container, and in which something will run.
+    pub(crate) fn introduce(&mut self, info: Container) {
+        if self.met_before.len() < INTRODUCED_LIMIT && !self.known.contains_key(&info.id) {
+            self.met_before.insert(info.id.clone(), info);
+        }
+    }
+
     /// Takes note of a container and has the runtimes asked about it.
     fn meet(&mut self, identity: &Identity, path: &[u8], key: u64) {
         let before = self.met_before.remove(&identity.id);
         let known = self.known.entry(identity.id.clone()).or_insert_with(|| Known {
             named: before.as_ref().is_some_and(|before| !before.name.is_empty()),
-            info: before.unwrap_or_else(|| Container {
-                id: identity.id.clone(),
-                runtime: identity.runtime.as_str().to_string(),
-                pod_uid: identity.pod_uid.clone().unwrap_or_default(),
-                ..Container::default()
-            }),
+            info: match before {
+                Some(before) if !before.runtime.is_empty() => before,
+                before => Container {
+                    id: identity.id.clone(),
+                    runtime: identity.runtime.as_str().to_string(),
+                    pod_uid: identity.pod_uid.clone().unwrap_or_default(),
+                    ..before.unwrap_or_default()
+                },
+            },
             cgroups: Vec::new(),
             answered: false,
         });
         known.cgroups.push(key);
         self.changed.push(identity.id.clone());
+        if is_still(&known.info.name) {
+            known.answered = true;
+        }
         if !known.answered {
             // A refused question is counted by the directory; the name is then missing.
             self.directory.ask(identity, path);
@@ -285,6 +301,10 @@ pub(crate) fn matches_scope(scope: &Scope, info: &Container) -> bool {
     if scope.exclude_names.iter().any(|glob| glob.matches(&info.name)) {
         return false;
     }
+    // What runs there is a session's, which somebody may want to know of whatever the image is called.
+    if is_still(&info.name) {
+        return true;
+    }
     let name = scope.names.is_empty() || scope.names.iter().any(|glob| glob.matches(&info.name));
     let image = scope.images.is_empty() || scope.images.iter().any(|glob| glob.matches(&info.image));
     let label = scope.labels.is_empty()
@@ -293,4 +313,9 @@ pub(crate) fn matches_scope(scope: &Scope, info: &Container) -> bool {
             .iter()
             .any(|wanted| info.labels.iter().any(|(key, value)| wanted.matches(key, value)));
     name && image && label
+}
+
+/// Whether it is the name of an image or an archive with a session in it. No container can be called so.
+pub(crate) fn is_still(name: &str) -> bool {
+    name.starts_with("image:") || name.starts_with("archive:")
 }

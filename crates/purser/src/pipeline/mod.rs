@@ -11,7 +11,7 @@ mod convert;
 mod gaps;
 mod rules;
 
-pub(crate) use cgroups::{Cgroups, described, matches_scope};
+pub(crate) use cgroups::{Cgroups, described, is_still, matches_scope};
 pub(crate) use clock::Clock;
 pub(crate) use gaps::{Told, between};
 pub(crate) use rules::Rules;

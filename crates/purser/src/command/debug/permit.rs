@@ -30,13 +30,13 @@ pub(super) fn allowed(
     let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
     let capabilities = beyond_target(session, found, spec.capabilities);
     let container = found.container.as_ref();
-    // An image is not the container that is called so.
-    let is_image = found.name.starts_with("image:") || found.name.starts_with("archive:");
+    // An image is not the container that is called so, and may have been typed in several ways.
+    let target = if found.is_image() { &found.name } else { &session.target };
     let wanted = Wanted {
         user: &who.name,
         groups: &who.groups,
-        target: if is_image { &found.name } else { &session.target },
-        container: container.filter(|_| !is_image).map_or("", |container| container.name.as_str()),
+        target,
+        container: container.filter(|_| !found.is_image()).map_or("", |container| container.name.as_str()),
         image: container.map_or("", |container| container.image.as_str()),
         kits: &names,
         capabilities: capabilities.as_slice(),
@@ -51,7 +51,7 @@ pub(super) fn allowed(
         uid: who.uid,
         user: who.name.clone(),
         from: who.from.clone(),
-        target: session.target.clone(),
+        target: target.clone(),
         kits: kits.iter().map(kits::Chosen::told).collect(),
         capabilities: spec.capabilities.bits(),
         command: recorded_words(&session.command),

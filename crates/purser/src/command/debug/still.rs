@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Targets that do not run: images and stopped containers. What a session in them sees, and who stands in.
 
+use super::target::Knows;
 use crate::exit::Exit;
 use anyhow::Context;
 use container::{Recorded, Runtime};
@@ -26,6 +27,8 @@ pub(super) struct Still {
     pub(super) name: String,
     /// What it is, for who watches.
     pub(super) what: &'static str,
+    /// Whether it is no container, so that its name says what it is.
+    pub(super) is_image: bool,
     /// The host name inside.
     host_name: String,
     config: Config,
@@ -42,10 +45,11 @@ enum Ground {
 
 impl Still {
     /// An image of this host, and what the record calls it.
-    pub(super) fn image(word: &str) -> anyhow::Result<(Still, Recorded)> {
-        let tree = image::find(&stores(), word)?;
-        let recorded = recorded(&tree);
-        Ok((Still::of(tree, format!("image:{}", recorded.name), "an image"), recorded))
+    pub(super) fn image(word: &str, knows: Knows<'_>) -> anyhow::Result<(Still, Recorded)> {
+        let tree = image::find(&stores(), word, &|image| knows.of_image(image))?;
+        let name = format!("image:{}", tree.name);
+        let recorded = Recorded { name: name.clone(), ..recorded(&tree) };
+        Ok((Still { is_image: true, ..Still::of(tree, name, "an image") }, recorded))
     }
 
     /// A container by its whole id.
@@ -61,7 +65,7 @@ impl Still {
     }
 
     /// An image or a tree in a file or a directory: `PATH`, or `PATH#NAME` for one of several images.
-    pub(super) fn archive(word: &str) -> anyhow::Result<(Still, Option<Recorded>)> {
+    pub(super) fn archive(word: &str) -> anyhow::Result<(Still, Recorded)> {
         let (path, name) = match word.rsplit_once('#') {
             Some((path, name)) if !Path::new(word).exists() => (path, Some(name)),
             _ => (word, None),
@@ -69,29 +73,26 @@ impl Still {
         let path = std::path::absolute(path).context("looking at the archive")?;
         let archive = Archive::open(&path, name)?;
         let file = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        let recorded = Recorded {
-            id: archive.id.clone(),
-            runtime: Runtime::Unknown,
-            name: String::new(),
-            image: name.unwrap_or_default().to_owned(),
-            pod: None,
-            pid: None,
-            started: None,
-            owner: None,
-        };
+        let called = format!("archive:{}", path.display());
+        // Not the image's, which may be here as well: by it the record knows what runs in which. Nor is its name that
+        // of an image, for who made the file has chosen it.
+        let id = image::digest(format!("{called}\n{}", archive.id).as_bytes());
+        let recorded = Recorded { name: called.clone(), ..blank(id, Runtime::Unknown) };
         let still = Still {
-            name: format!("archive:{}", path.display()),
+            name: called,
             what: "an archive",
+            is_image: true,
             host_name: file.split('.').next().unwrap_or_default().to_owned(),
             config: archive.config.clone(),
             ground: Ground::Archive(path, name.map(str::to_owned)),
         };
-        Ok((still, Some(recorded).filter(|one| !one.id.is_empty())))
+        Ok((still, recorded))
     }
 
     fn of(tree: Tree, name: String, what: &'static str) -> Still {
         let host_name = tree.id.get(..12).unwrap_or(&tree.id).to_owned();
-        Still { name, what, host_name, config: tree.config.clone(), ground: Ground::Tree(Box::new(tree)) }
+        let config = tree.config.clone();
+        Still { name, what, is_image: false, host_name, config, ground: Ground::Tree(Box::new(tree)) }
     }
 
     /// The program it would run.
@@ -145,34 +146,32 @@ pub(super) fn stores() -> Stores {
 }
 
 fn recorded(tree: &Tree) -> Recorded {
-    let runtime = match tree.engine {
+    Recorded {
+        name: tree.name.clone(),
+        image: tree.image.clone(),
+        ..blank(tree.id.clone(), runtime(tree.engine))
+    }
+}
+
+fn blank(id: String, runtime: Runtime) -> Recorded {
+    let (name, image) = (String::new(), String::new());
+    Recorded { id, runtime, name, image, pod: None, pid: None, started: None, owner: None }
+}
+
+fn runtime(engine: Engine) -> Runtime {
+    match engine {
         Engine::Docker => Runtime::Docker,
         Engine::Storage => Runtime::Podman,
         Engine::Containerd => Runtime::Containerd,
-    };
-    Recorded {
-        id: tree.id.clone(),
-        runtime,
-        name: tree.name.clone(),
-        image: tree.image.clone(),
-        pod: None,
-        pid: None,
-        started: None,
-        owner: None,
     }
 }
 
 /// What the policy knows of an image.
 pub(super) fn of_image(image: &image::Image) -> Recorded {
     Recorded {
-        id: image.id.clone(),
-        runtime: Runtime::Unknown,
         name: format!("image:{}", image.title()),
         image: image.title().to_owned(),
-        pod: None,
-        pid: None,
-        started: None,
-        owner: None,
+        ..blank(image.id.clone(), runtime(image.engine))
     }
 }
 

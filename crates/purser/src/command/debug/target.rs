@@ -34,8 +34,17 @@ pub(super) enum Subject {
 }
 
 impl Found {
-    fn still((still, container): (Still, Option<Recorded>)) -> Found {
-        Found { name: still.name.clone(), subject: Subject::Still(Box::new(still)), container }
+    fn still((still, container): (Still, Recorded)) -> Found {
+        Found {
+            name: still.name.clone(),
+            subject: Subject::Still(Box::new(still)),
+            container: Some(container),
+        }
+    }
+
+    /// Whether it is an image or an archive, which are no containers.
+    pub(super) fn is_image(&self) -> bool {
+        matches!(&self.subject, Subject::Still(still) if still.is_image)
     }
 
     /// What its process may.
@@ -129,7 +138,7 @@ pub(super) fn copy(word: &str, sources: &Sources, knows: Knows<'_>) -> anyhow::R
 fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) -> anyhow::Result<Found> {
     let wanted = parse(word)?;
     match &wanted {
-        Wanted::Image(word) => return Ok(Found::still(with_record(Still::image(word)?))),
+        Wanted::Image(word) => return Ok(Found::still(Still::image(word, knows)?)),
         Wanted::Archive(word) => return Ok(Found::still(Still::archive(word)?)),
         _ => {}
     }
@@ -189,10 +198,10 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
         .chain(others.iter().filter(|other| other.id == one.id && [None, one.owner].contains(&other.owner)))
         .find_map(|says| Some((at(says)?, says)))
     else {
-        if !knows.of(one) {
+        let files = files_of(&one.id, "a stopped container");
+        if files.is_err() && !knows.of(one) {
             bail!(unknown(word, sources, knows));
         }
-        let files = files_of(&one.id, "a stopped container");
         return files.with_context(|| format!("{word} does not run, and its files cannot be opened"));
     };
     let subject = Subject::Running(held(pid, says, word)?);
@@ -219,11 +228,7 @@ fn meant(mut fitting: Vec<Recorded>, knows: Knows<'_>) -> Vec<Recorded> {
 }
 
 fn files_of(id: &str, what: &'static str) -> anyhow::Result<Found> {
-    Ok(Found::still(with_record(Still::container(id, what)?)))
-}
-
-fn with_record((still, recorded): (Still, Recorded)) -> (Still, Option<Recorded>) {
-    (still, Some(recorded))
+    Ok(Found::still(Still::container(id, what)?))
 }
 
 /// What somebody hears who names a container that is not there, or that is not to be known of.

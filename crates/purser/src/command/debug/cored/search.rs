@@ -56,8 +56,9 @@ impl What {
             What::Container(container) => target::word(container, sources),
             What::Host(pid) => format!("pid:{pid}"),
             What::Image(image) => {
-                let means =
-                    |name: &&String| image::find(&stores(), name).is_ok_and(|tree| tree.id == image.id);
+                let means = |name: &&String| {
+                    image::find(&stores(), name, &|_| true).is_ok_and(|tree| tree.id == image.id)
+                };
                 format!("image:{}", image.names.iter().find(means).unwrap_or(&image.id))
             }
         }
