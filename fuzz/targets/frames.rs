@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a client and its outpost on another host say to each other.
+//! What a client and its outpost on another host say to each other, and the processes of a session on this one.
 #![no_main]
 
 use debug::frame::{Frames, PAYLOAD_LIMIT, put};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
+    debug::said(data);
     let Some((step, data)) = data.split_first() else { return };
     let mut frames = Frames::default();
     let (mut used, mut again) = (0, Vec::new());

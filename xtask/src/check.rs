@@ -13,7 +13,7 @@ use crate::process::{cargo, run};
 use crate::setup::{self, Level};
 use crate::{dist, fuzz, place, tidy};
 
-const FUZZ_SECONDS: u64 = 15;
+const FUZZ_SECONDS: u64 = 12;
 
 pub(crate) fn main(args: &[String]) -> Result<ExitCode> {
     let (words, test_args) = Options::new(args).finish()?;
