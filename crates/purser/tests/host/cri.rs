@@ -92,6 +92,22 @@ impl Containerd {
         Ok(fs::read(self.at("answer"))?.get(5..).unwrap_or_default().to_vec())
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its files are.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.at("root")
+    }
+
+    /// Ends it; its files are there as long as what is given back.
+    pub(crate) fn end(mut self) -> Result<Containerd> {
+        crate::lab::signal(self.child.id(), "TERM")?;
+        ensure!(wait_limited(&mut self.child, STOP_LIMIT)?.is_some(), "containerd does not end");
+        Ok(self)
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -117,6 +133,10 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
+        // Its number may be another process's by now.
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // SIGTERM, so that it clears up after itself; best effort on the way out.
         drop(crate::lab::signal(self.child.id(), "TERM"));
         if !matches!(wait_limited(&mut self.child, STOP_LIMIT), Ok(Some(_))) {

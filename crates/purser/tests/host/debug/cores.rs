@@ -239,7 +239,31 @@ fn stopped_containers_and_images_are_searched() -> Result<()> {
         );
         ensure!(said.contains(&format!("{word} has all 1 files")), "{options:?}: {said}");
     }
-    Ok(())
+    // Only a file of it is left, which is searched where somebody says so; and the record says the same.
+    let file = crash.path("app.tar");
+    run_docker(&["save", "-o", &file, &image.0])?;
+    run_docker(&["rmi", "-f", &image.0])?;
+    let (code, _, said) = crash.look(&["--core", &core], &script)?;
+    ensure!(code == Some(125) && said.contains("say where it is with --in TARGET"), "{said}");
+    let word = format!("archive:{file}");
+    let mut agent = Agent::start("[scope]\nnames = [\"none\"]\n")?;
+    let (config, store) = (agent.config().display().to_string(), agent.store().display().to_string());
+    let recorded = ["--config", &config, "--store", &store];
+    for options in [&["--core", core.as_str(), "--in", &word][..], &[&word, "--core", &core]] {
+        let (code, printed, said) = crash.look(&[options, &recorded].concat(), &script)?;
+        ensure!(
+            code == Some(0) && printed == format!("{sum}  -\n/bin/crashes\n"),
+            "{options:?}: {printed} {said}"
+        );
+        ensure!(said.contains(&format!("{word} has all 1 files")), "{options:?}: {said}");
+    }
+    let limit = std::time::Duration::from_secs(20);
+    let told = agent.wait_for(&["--kind", "session"], limit, |all| all.len() >= 4)?;
+    for one in &told {
+        ensure!(one["purser"]["session"]["target"] == word.as_str(), "{one}");
+        ensure!(one["purser"]["session"]["detail"] == format!("core {core}"), "{one}");
+    }
+    agent.stop()
 }
 
 #[test]

@@ -2,6 +2,10 @@
 //! Sessions in what does not run: images and stopped containers. They see what a container would see, change
 //! nothing, and leave nothing, whoever is killed.
 
+mod odd; // images with all that images may have
+mod record; // sessions in the record, and what a policy allows
+mod stores; // containerd's images, also when it does not answer
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

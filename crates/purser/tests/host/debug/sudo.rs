@@ -24,12 +24,12 @@ const ANN: &str = "54711";
 const BOB: &str = "54712";
 
 /// A host's /etc with a policy.
-struct Host {
+pub(super) struct Host {
     etc: TempDir,
 }
 
 impl Host {
-    fn with(agent: &Agent, policy: &str) -> Result<Host> {
+    pub(super) fn with(agent: &Agent, policy: &str) -> Result<Host> {
         let etc = TempDir::with_prefix_in("etc-", temporary())?;
         fs::create_dir_all(etc.path().join("purser"))?;
         let (store, kits) = (agent.store(), kits()?);
@@ -37,6 +37,13 @@ impl Host {
             format!("[agent]\nstore = \"{}\"\n[debug]\nkits = \"{}\"\n", store.display(), kits.display());
         fs::write(etc.path().join("purser/purser.toml"), head + policy)?;
         Ok(Host { etc })
+    }
+
+    /// Another file of it.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.etc.path().join(name);
+        fs::create_dir_all(path.parent().context("a name without a directory")?)?;
+        Ok(fs::write(path, text)?)
     }
 
     /// `purser debug WORDS` as sudo starts it for this user.
@@ -55,7 +62,7 @@ impl Host {
         command
     }
 
-    fn said(&self, user: &str, words: &[&str]) -> Result<(Option<i32>, String)> {
+    pub(super) fn said(&self, user: &str, words: &[&str]) -> Result<(Option<i32>, String)> {
         let ended = output(&mut self.as_user(user, words))?;
         let text = [ended.stdout, ended.stderr].concat();
         Ok((ended.status.code(), String::from_utf8_lossy(&text).into_owned()))
