@@ -128,19 +128,26 @@ pub fn stand_in(arguments: &[&str], stand: &Stand) -> Result<Target, DebugError>
 fn wait(link: &Link, stand: &Stand) -> Result<Standing, DebugError> {
     let text = handover::put(stand)?;
     link.send(Kind::Start, b"", &[text.as_fd()]).map_err(host("handing over what the target is to be"))?;
-    let mut standing = None;
+    // One process tells what it is and the next that it stands, in whatever order they get to it.
+    let (mut standing, mut stands) = (None, false);
     loop {
         let message = link.receive().map_err(host("waiting for the target to stand"))?;
         let gone = || DebugError::Failed(Failure::ours("what was to stand in for the target was killed"));
         let message = message.ok_or_else(gone)?;
-        match (message.kind, standing.take()) {
-            (Kind::Described, _) => standing = serde_json::from_slice(&message.payload).ok(),
-            (Kind::Started, Some(standing)) => return Ok(standing),
-            (Kind::Failed, _) => {
+        match message.kind {
+            Kind::Described => {
+                let told = serde_json::from_slice(&message.payload).map_err(|_| DebugError::Message)?;
+                standing = Some(told);
+            }
+            Kind::Started => stands = true,
+            Kind::Failed => {
                 let failure = serde_json::from_slice(&message.payload);
                 return Err(failure.map_or(DebugError::Message, DebugError::Failed));
             }
             _ => return Err(DebugError::Message),
+        }
+        if stands && let Some(standing) = standing.take() {
+            return Ok(standing);
         }
     }
 }
@@ -152,5 +159,47 @@ impl Hold {
         drop(link);
         // A child that nobody can wait for has been waited for.
         child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Stand, Standing, wait};
+    use crate::DebugError;
+    use crate::link::{Kind, Link};
+
+    fn heard(messages: &[(Kind, &[u8])]) -> Result<Standing, DebugError> {
+        let (one, other) = Link::pair().unwrap();
+        for (kind, payload) in messages {
+            other.send(*kind, payload, &[]).unwrap();
+        }
+        let stand = Stand {
+            name: String::new(),
+            path: None,
+            work_dir: "/".into(),
+            room: 0,
+            user_marks: false,
+            note: String::new(),
+        };
+        // Ours is heard, and then its end is closed.
+        let heard = std::thread::spawn(move || drop((other.receive(), other)));
+        let waited = wait(&one, &stand);
+        heard.join().unwrap();
+        waited
+    }
+
+    #[test]
+    fn whoever_comes_first() {
+        let described: (Kind, &[u8]) = (Kind::Described, br#"{"pid":7,"left_out":[]}"#);
+        let started: (Kind, &[u8]) = (Kind::Started, b"");
+        for messages in [[described, started], [started, described]] {
+            assert_eq!(heard(&messages).unwrap().pid, 7);
+        }
+        for messages in [[started, started], [described, described]] {
+            assert!(heard(&messages).unwrap_err().to_string().contains("was killed"));
+        }
+        let odd: (Kind, &[u8]) = (Kind::Described, b"{");
+        assert!(matches!(heard(&[odd, started]), Err(DebugError::Message)));
+        assert!(matches!(heard(&[(Kind::Exited, b"")]), Err(DebugError::Message)));
     }
 }
