@@ -3,31 +3,23 @@
 //! With pipes the program has the client's own descriptors, and not a byte comes by here.
 
 use crate::error::host;
-use crate::keys::{DetachKeys, Watch};
-use crate::link::{Kind, Link, Message, PAYLOAD_LIMIT, Received};
+use crate::keys::DetachKeys;
+use crate::link::{Kind, Link, Message, Received};
 use crate::relay::Relays;
+use crate::screen::Screen;
+use crate::signals::{Ask, Signals};
 use crate::spec::{Failure, Spec};
 use crate::target::Target;
-use crate::terminal::{self, Saved};
 use crate::{DebugError, collect, exe, handover};
 use rustix::event::{PollFd, PollFlags, poll};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Signals that are the program's business when it has no terminal of its own.
 pub const PASSED_ON: [i32; 6] = [1, 2, 3, 10, 12, 15];
-/// Signals that end a client with a terminal, and the session with it.
-const ENDING: [i32; 2] = [1, 15];
-const WINDOW_CHANGED: i32 = 28;
-/// The size of a read of what is typed.
-const TYPED: usize = 4096;
 
 /// How a client's part ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,159 +103,107 @@ fn start_keeper(arguments: &[&str], directory: &Path) -> Result<(Link, Child), D
     Ok((link, keeper))
 }
 
-/// Signals as flags, and a socket on which a byte comes with each.
-#[derive(Debug)]
-pub struct Signals {
-    flags: Vec<(i32, Arc<AtomicBool>)>,
-    /// Becomes readable when a signal has come.
-    pub wake: UnixStream,
-}
-
-impl Signals {
-    /// From now on these are noted, and nothing else is done.
-    ///
-    /// # Errors
-    /// For signals that cannot be caught.
-    pub fn catch(numbers: &[i32]) -> io::Result<Signals> {
-        let (wake, told) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        let mut flags = Vec::new();
-        for &number in numbers {
-            let flag = Arc::new(AtomicBool::new(false));
-            // The flag first: whoever is woken finds it.
-            signal_hook::flag::register(number, Arc::clone(&flag))?;
-            signal_hook::low_level::pipe::register(number, told.try_clone()?)?;
-            flags.push((number, flag));
-        }
-        Ok(Signals { flags, wake })
-    }
-
-    /// Those that came since the last time.
-    pub fn take(&self) -> Vec<i32> {
-        let mut bytes = [0; 64];
-        while matches!(io::Read::read(&mut (&self.wake), &mut bytes), Ok(1..)) {}
-        let set = self.flags.iter().filter(|(_, flag)| flag.swap(false, Ordering::AcqRel));
-        set.map(|(number, _)| *number).collect()
-    }
-}
-
 /// Talks with a keeper until the end; with `keys` for a terminal. `meanwhile` is called once the program runs.
 pub(crate) fn converse(
     link: &Link,
     keys: Option<&DetachKeys>,
     meanwhile: impl FnOnce(),
 ) -> Result<Outcome, Sentence> {
-    let mut meanwhile = Some(meanwhile);
-    let numbers: Vec<i32> = match keys {
-        None => PASSED_ON.to_vec(),
-        Some(_) => ENDING.into_iter().chain([WINDOW_CHANGED]).collect(),
+    let signals = match keys {
+        None => Signals::catch(&PASSED_ON),
+        Some(_) => Signals::catch_for_terminal(),
     };
-    let signals = Signals::catch(&numbers).map_err(Sentence::Io)?;
-    let mut screen: Option<Screen> = None;
+    let signals = signals.map_err(Sentence::Io)?;
+    let mut screen = None;
+    let outcome = talk(link, (keys, &mut screen), &signals, meanwhile);
+    if let Some(screen) = screen {
+        screen.leave(!matches!(outcome, Ok(Outcome::Exited(_))));
+    }
+    outcome
+}
+
+fn talk(
+    link: &Link,
+    (keys, screen): (Option<&DetachKeys>, &mut Option<Screen>),
+    signals: &Signals,
+    meanwhile: impl FnOnce(),
+) -> Result<Outcome, Sentence> {
+    let mut meanwhile = Some(meanwhile);
     loop {
-        let ready = wait(link, &signals, screen.is_some()).map_err(Sentence::Io)?;
+        let ready = wait(link, signals, screen.as_ref()).map_err(Sentence::Io)?;
         if ready.signals {
-            for number in signals.take() {
-                match (keys, number) {
-                    (Some(_), WINDOW_CHANGED) => resize(link),
-                    (Some(_), _) => return Ok(Outcome::Exited(128 + u8::try_from(number).unwrap_or(0))),
-                    (None, _) => {
-                        let payload = [u8::try_from(number).unwrap_or(0)];
-                        link.send(Kind::Signal, &payload, &[]).unwrap_or_default();
+            match keys {
+                None => pass_signals_on(signals, link),
+                Some(_) => {
+                    if let Some(number) = obey(signals, screen).map_err(Sentence::Io)? {
+                        return Ok(Outcome::Exited(128 + number));
                     }
                 }
             }
         }
         if ready.link {
-            let message = match link.take() {
-                Received::Nothing => continue,
+            match link.take() {
+                Received::Nothing => {}
                 Received::Closed => return Err(Sentence::KeeperGone),
-                Received::Message(message) => message,
-            };
-            if message.kind == Kind::Started {
-                if let Some(keys) = keys {
-                    screen = Some(Screen::take(keys).map_err(Sentence::Io)?);
-                    resize(link);
+                Received::Message(Message { kind: Kind::Started, .. }) => {
+                    if let Some(keys) = keys {
+                        *screen = Some(Screen::take(keys).map_err(Sentence::Io)?);
+                    }
+                    meanwhile.take().into_iter().for_each(|meanwhile| meanwhile());
                 }
-                meanwhile.take().into_iter().for_each(|meanwhile| meanwhile());
-            } else if let Some(outcome) = hear(message)? {
-                return Ok(outcome);
+                Received::Message(message) => {
+                    if let Some(outcome) = hear(message, screen.as_mut())? {
+                        return Ok(outcome);
+                    }
+                }
             }
         }
-        if ready.typed
-            && let Some(screen) = &mut screen
-            && screen.pass_on(link).map_err(Sentence::Io)?
-        {
+        let Some(screen) = screen else { continue };
+        if ready.typed {
+            screen.read().map_err(Sentence::Io)?;
+        }
+        screen.write().map_err(Sentence::Io)?;
+        if screen.send(link).map_err(Sentence::Io)? {
             return Ok(Outcome::Detached);
         }
     }
 }
 
-fn hear(message: Message) -> Result<Option<Outcome>, Sentence> {
-    match (message.kind, message.payload.as_slice()) {
-        (Kind::Output, bytes) => {
-            let mut out = File::from(rustix::stdio::stdout().try_clone_to_owned().map_err(Sentence::Io)?);
-            out.write_all(bytes).map_err(Sentence::Io)?;
+fn pass_signals_on(signals: &Signals, link: &Link) {
+    for number in signals.take() {
+        // A keeper that is gone is heard of by its silence.
+        link.send(Kind::Signal, &[u8::try_from(number).unwrap_or(0)], &[]).unwrap_or_default();
+    }
+}
+
+/// The number of the signal that is the end.
+fn obey(signals: &Signals, screen: &mut Option<Screen>) -> io::Result<Option<u8>> {
+    match signals.ask() {
+        Some(Ask::End(number)) => return Ok(Some(number)),
+        Some(Ask::Stop) => {
+            screen.iter().for_each(Screen::pause);
+            signals.stop();
+        }
+        Some(Ask::GoOn) => screen.as_mut().map_or(Ok(()), Screen::resume)?,
+        Some(Ask::Resize) => screen.iter_mut().for_each(Screen::resize),
+        None => {}
+    }
+    Ok(None)
+}
+
+fn hear(message: Message, screen: Option<&mut Screen>) -> Result<Option<Outcome>, Sentence> {
+    match (message.kind, message.payload, screen) {
+        (Kind::Output, bytes, Some(screen)) => {
+            screen.show(bytes).map_err(Sentence::Io)?;
             Ok(None)
         }
-        (Kind::Exited, &[code]) => Ok(Some(Outcome::Exited(code))),
-        (Kind::Replaced, _) => Ok(Some(Outcome::Replaced)),
-        (Kind::Failed, text) => Err(serde_json::from_slice(text).map_or(Sentence::Odd, Sentence::Failed)),
+        (Kind::Exited, code, _) => match code.as_slice() {
+            &[code] => Ok(Some(Outcome::Exited(code))),
+            _ => Err(Sentence::Odd),
+        },
+        (Kind::Replaced, ..) => Ok(Some(Outcome::Replaced)),
+        (Kind::Failed, text, _) => Err(serde_json::from_slice(&text).map_or(Sentence::Odd, Sentence::Failed)),
         _ => Err(Sentence::Odd),
-    }
-}
-
-fn resize(link: &Link) {
-    if let Some(window) = terminal::window(rustix::stdio::stdout()) {
-        // A keeper that is gone is heard of by its silence.
-        link.send(Kind::Resize, &window.bytes(), &[]).unwrap_or_default();
-    }
-}
-
-/// The client's terminal while a session has it.
-struct Screen {
-    /// Puts it back.
-    _saved: Saved,
-    watch: Watch,
-}
-
-impl Screen {
-    fn take(keys: &DetachKeys) -> io::Result<Screen> {
-        let saved = Saved::of(rustix::stdio::stdin().try_clone_to_owned()?)?;
-        saved.make_raw()?;
-        Ok(Screen { _saved: saved, watch: Watch::new(keys) })
-    }
-
-    /// Passes on what was typed; true when it was the keys.
-    fn pass_on(&mut self, link: &Link) -> io::Result<bool> {
-        let mut buffer = [0; TYPED];
-        let length = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-            // The terminal is gone.
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) => length,
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let (typed, is_over) = self.watch.pass(buffer.get(..length).unwrap_or_default());
-        if !typed.is_empty() {
-            debug_assert!(typed.len() <= PAYLOAD_LIMIT);
-            link.send(Kind::Input, &typed, &[]).or_else(over)?;
-        }
-        if is_over {
-            return match link.send(Kind::Detach, b"", &[]) {
-                Err(error) => over(error).map(|()| false),
-                Ok(()) => Ok(true),
-            };
-        }
-        Ok(false)
-    }
-}
-
-/// A session that has just ended still has something to say about that.
-fn over(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
-        _ => Err(error),
     }
 }
 
@@ -273,16 +213,37 @@ struct Ready {
     typed: bool,
 }
 
-fn wait(link: &Link, signals: &Signals, with_typed: bool) -> io::Result<Ready> {
+fn wait(link: &Link, signals: &Signals, screen: Option<&Screen>) -> io::Result<Ready> {
     let input = rustix::stdio::stdin();
-    let mut polled = vec![PollFd::new(link, PollFlags::IN), PollFd::new(&signals.wake, PollFlags::IN)];
-    if with_typed {
-        polled.push(PollFd::from_borrowed_fd(input, PollFlags::IN));
+    let mut polled = vec![PollFd::new(&signals.wake, PollFlags::IN)];
+    let mut places = [None; 2];
+    let mut of_link = PollFlags::empty();
+    // One thing after the other: what came is shown before more is heard, and what was typed sent before more is read.
+    of_link.set(PollFlags::IN, screen.is_none_or(Screen::is_done));
+    of_link.set(PollFlags::OUT, screen.is_some_and(Screen::has_words));
+    // A keeper that has ended would wake this again and again.
+    if !of_link.is_empty() {
+        places[0] = Some(polled.len());
+        polled.push(PollFd::new(link, of_link));
+    }
+    if let Some(screen) = screen {
+        if !screen.has_words() {
+            places[1] = Some(polled.len());
+            polled.push(PollFd::from_borrowed_fd(input, PollFlags::IN));
+        }
+        if !screen.is_done() {
+            polled.push(PollFd::new(screen.out(), PollFlags::OUT));
+        }
     }
     match poll(&mut polled, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let is = |at: usize| polled.get(at).is_some_and(|one| !one.revents().is_empty());
-    Ok(Ready { link: is(0), signals: is(1), typed: is(2) })
+    let revents = |at: usize| polled.get(at).map_or(PollFlags::empty(), PollFd::revents);
+    let news = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+    Ok(Ready {
+        link: of_link.contains(PollFlags::IN) && places[0].is_some_and(|at| revents(at).intersects(news)),
+        signals: !revents(0).is_empty(),
+        typed: places[1].is_some_and(|at| !revents(at).is_empty()),
+    })
 }

@@ -58,7 +58,9 @@ pub enum DebugError {
         id: String,
     },
     /// A terminal is needed.
-    #[error("standard input and output must be a terminal for this; leave -t out to use pipes")]
+    #[error(
+        "the input device is not a TTY: standard input and output must be a terminal for this (leave -t out to use pipes)"
+    )]
     NotATerminal,
     /// A specification that is too long to hand over.
     #[error("the command and its environment take {length} bytes, more than {limit}")]
@@ -71,10 +73,11 @@ pub enum DebugError {
 }
 
 impl DebugError {
-    /// The exit code that says so: docker's 125 for our own failure, a shell's 126 and 127.
+    /// The exit code that says so: docker's 125 for our own failure, a shell's 126 and 127, and 137 for what was killed.
     pub fn code(&self) -> u8 {
         match self {
             DebugError::Failed(failure) => failure.code,
+            DebugError::KeeperGone => 137,
             _ => 125,
         }
     }

@@ -3,8 +3,8 @@
 //! namespace, by a thread that has entered it. Nothing runs in the target.
 
 use crate::DebugError;
-use crate::client::Signals;
 use crate::error::host;
+use crate::signals::Signals;
 use crate::target::Target;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};

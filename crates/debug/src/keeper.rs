@@ -7,6 +7,7 @@ mod guests;
 
 use crate::group::Group;
 use crate::link::{Kind, Link, Message, PAYLOAD_LIMIT, Received};
+use crate::modes::Modes;
 use crate::spec::{Failure, Spec, Window};
 use crate::target::is_over_within;
 use crate::terminal::{self, Saved};
@@ -16,6 +17,7 @@ use guests::Door;
 pub(crate) use begin::own_world;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ const NAMESPACE_END: Duration = Duration::from_millis(300);
 const LAST_STEP: Duration = Duration::from_secs(1);
 /// What of the screen is kept for who attaches.
 const RECENT_LIMIT: usize = 64 << 10;
+/// The most typed bytes that wait for the program; a client that has more to say has to wait, too.
+const TYPED_LIMIT: usize = 256 << 10;
 /// Bytes that are read from the terminal at once.
 const CHUNK: usize = 16 << 10;
 /// The most bytes that are read from a terminal whose session is over.
@@ -81,10 +85,14 @@ struct Client {
 #[derive(Debug)]
 struct Screen {
     master: OwnedFd,
+    /// Open, so that the terminal outlasts a program that closes it and opens it again.
+    _slave: OwnedFd,
     /// Its size, as far as anybody has told it.
     window: Window,
     /// The newest output.
     recent: Vec<u8>,
+    /// What the output before that has changed.
+    modes: Modes,
     /// Output that the client's socket has no room for.
     outgoing: Vec<u8>,
     /// Typed bytes that the terminal has no room for.
@@ -135,10 +143,10 @@ impl Keeper {
         let mut places = [None; 2];
         if let Some(client) = &self.client {
             places[0] = Some(polled.len());
-            // Nothing is read from a client whose last words found no room, and output waits for it.
-            let typed = self.screen.as_ref().is_some_and(|screen| !screen.typed.is_empty());
+            // Output waits for the client.
             let waits = self.screen.as_ref().is_some_and(|screen| !screen.outgoing.is_empty());
-            let mut flags = if typed { PollFlags::empty() } else { PollFlags::IN };
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, self.screen.as_ref().is_none_or(Screen::has_room));
             flags.set(PollFlags::OUT, waits);
             polled.push(PollFd::new(&client.link, flags));
         }
@@ -210,10 +218,11 @@ impl Keeper {
             Received::Message(message) => match (message.kind, message.payload) {
                 (Kind::Input, payload) => {
                     if let Some(screen) = &mut self.screen {
-                        screen.typed = payload;
+                        screen.typed.extend(payload);
                     }
                 }
                 (Kind::Resize, payload) => self.resize(Window::from_bytes(&payload)),
+                (Kind::Redraw, payload) => self.redraw(Window::from_bytes(&payload)),
                 // A warden that is gone is heard of elsewhere.
                 (Kind::Signal, payload) => self.link.send(Kind::Signal, &payload, &[]).unwrap_or_default(),
                 (Kind::Detach, _) if self.screen.is_some() => self.drop_client(),
@@ -225,8 +234,9 @@ impl Keeper {
 
     /// The client is gone without a word, and nobody can come back to streams or an unattended terminal.
     fn lose_client(&mut self) {
-        // Puts the client's terminal back, if it still is there.
-        self.client = None;
+        if let Some(saved) = self.client.take().and_then(|client| client.saved) {
+            saved.put_back_for_client();
+        }
         self.end.why.get_or_insert("its client was gone");
         self.ask_end();
     }
@@ -279,15 +289,23 @@ impl Keeper {
         }
     }
 
+    /// Has a program that fills the screen draw it anew: nobody is told of a size that stays the same.
+    fn redraw(&mut self, window: Option<Window>) {
+        if let (Some(screen), Some(window)) = (&self.screen, window)
+            && screen.window == window
+        {
+            let another = Window { rows: window.rows ^ 1, ..window };
+            terminal::resize(screen.master.as_fd(), another).unwrap_or_default();
+        }
+        self.resize(window);
+    }
+
     fn read_screen(&mut self, witness: &mut Witness) {
         let Some(screen) = &mut self.screen else { return };
-        if screen.outgoing.is_empty() && screen.read(witness) == 0 && !screen.is_quiet() {
-            // Nobody has the other end any more.
-            self.screen = None;
+        if screen.outgoing.is_empty() {
+            screen.read(witness);
         }
-        if self.client.is_none()
-            && let Some(screen) = &mut self.screen
-        {
+        if self.client.is_none() {
             screen.outgoing.clear();
         }
     }
@@ -350,7 +368,14 @@ impl Keeper {
             Some(failure) => self.tell(Kind::Failed, &serde_json::to_vec(&failure).unwrap_or_default()),
             None => self.tell(Kind::Exited, &[self.end.code.unwrap_or_default()]),
         }
-        self.drop_client();
+        self.wait_for_client();
+    }
+
+    /// Until the client has taken its last words, and put its terminal back. One that was killed has not.
+    fn wait_for_client(&mut self) {
+        let Some(Client { link, saved: Some(saved) }) = self.client.take() else { return };
+        while let Ok(Some(_)) = link.receive() {}
+        saved.put_back_for_client();
     }
 
     /// Why a session ended whose program has no exit code.
@@ -379,7 +404,25 @@ impl End {
 impl Screen {
     fn new(master: OwnedFd, window: Window) -> Option<Screen> {
         rustix::io::ioctl_fionbio(&master, true).ok()?;
-        Some(Screen { master, window, recent: Vec::new(), outgoing: Vec::new(), typed: Vec::new() })
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        Some(Screen {
+            _slave: ioctl_tiocgptpeer(&master, flags).ok()?,
+            master,
+            window,
+            recent: Vec::new(),
+            modes: Modes::default(),
+            outgoing: Vec::new(),
+            typed: Vec::new(),
+        })
+    }
+
+    /// All that somebody who comes now has to see.
+    fn shown(&self) -> Vec<u8> {
+        [self.modes.redo(), self.recent.clone()].concat()
+    }
+
+    fn has_room(&self) -> bool {
+        self.typed.len() < TYPED_LIMIT
     }
 
     /// Takes what the program has written; the number of bytes.
@@ -393,13 +436,9 @@ impl Screen {
         self.outgoing.extend_from_slice(bytes);
         self.recent.extend_from_slice(bytes);
         let old = self.recent.len().saturating_sub(RECENT_LIMIT);
+        self.modes.feed(self.recent.get(..old).unwrap_or_default());
         self.recent.drain(..old);
         length
-    }
-
-    /// Whether there is nothing to read and may be something later.
-    fn is_quiet(&self) -> bool {
-        matches!(rustix::io::read(&self.master, &mut [0; 0]), Err(rustix::io::Errno::AGAIN) | Ok(_))
     }
 
     fn type_in(&mut self) {

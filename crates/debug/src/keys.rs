@@ -12,7 +12,10 @@ pub struct DetachKeys(Vec<u8>);
 
 /// A text that names no keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no keys; write a letter or ctrl-LETTER, separated by commas: ctrl-p,ctrl-q")]
+#[error(
+    "{0:?} names no keys; a key is one character, DEL, or ctrl- and one of a-z @ [ \\ ] ^ _, and commas stand between keys, \
+     as in ctrl-p,ctrl-q; nothing at all turns them off"
+)]
 pub struct NoKeys(pub String);
 
 impl Default for DetachKeys {
@@ -34,12 +37,16 @@ impl FromStr for DetachKeys {
     fn from_str(text: &str) -> Result<DetachKeys, NoKeys> {
         let key = |word: &str| match *word.as_bytes() {
             [letter] => Some(letter),
+            [b'D', b'E', b'L'] => Some(0x7f),
             [b'c', b't', b'r', b'l', b'-', letter] => match letter {
                 b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_' => Some(letter & 0x1f),
                 _ => None,
             },
             _ => None,
         };
+        if text.is_empty() {
+            return Ok(DetachKeys::none());
+        }
         let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
         match keys {
             Some(keys) if keys.len() <= KEYS_LIMIT => Ok(DetachKeys(keys)),
@@ -65,18 +72,16 @@ impl Watch {
     pub(crate) fn pass(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::with_capacity(typed.len() + self.seen);
         for &byte in typed {
-            if self.keys.get(self.seen) == Some(&byte) {
-                self.seen += 1;
-                if self.seen == self.keys.len() {
-                    self.seen = 0;
-                    return (out, true);
-                }
-                continue;
-            }
-            out.extend_from_slice(self.keys.get(..self.seen).unwrap_or_default());
-            self.seen = usize::from(self.keys.first() == Some(&byte));
-            if self.seen == 0 {
-                out.push(byte);
+            // Of what waits only the end may still begin the sequence.
+            let waits = [self.keys.get(..self.seen).unwrap_or_default(), &[byte]].concat();
+            let gone =
+                (0..waits.len()).find(|&at| waits.get(at..).is_some_and(|end| self.keys.starts_with(end)));
+            let gone = gone.unwrap_or(waits.len());
+            out.extend_from_slice(waits.get(..gone).unwrap_or_default());
+            self.seen = waits.len() - gone;
+            if self.seen > 0 && self.seen == self.keys.len() {
+                self.seen = 0;
+                return (out, true);
             }
         }
         (out, false)
@@ -91,7 +96,10 @@ mod tests {
     fn words() {
         assert_eq!("ctrl-p,ctrl-q".parse(), Ok(DetachKeys::default()));
         assert_eq!("a,ctrl-@".parse(), Ok(DetachKeys(vec![b'a', 0])));
-        for wrong in ["", "ctrl-", "ctrl-P", "ab", "a,,b", "ctrl-p;ctrl-q"] {
+        assert_eq!("ctrl-[,DEL, ,ctrl-_".parse(), Ok(DetachKeys(vec![27, 127, b' ', 31])));
+        assert_eq!("".parse(), Ok(DetachKeys::none()));
+        for wrong in ["ctrl-", "del", "ctrl-1", "ü", ",", "ctrl-p,", "ctrl-P", "ab", "a,,b", "ctrl-p;ctrl-q"]
+        {
             assert!(wrong.parse::<DetachKeys>().is_err(), "{wrong}");
         }
     }
@@ -104,6 +112,10 @@ mod tests {
         assert_eq!(watch.pass(b"x"), (b"\x10x".to_vec(), false));
         assert_eq!(watch.pass(b"\x10\x10"), (b"\x10".to_vec(), false));
         assert_eq!(watch.pass(b"\x11rest"), (b"".to_vec(), true));
+        let mut watch = Watch::new(&"a,a,b".parse().unwrap());
+        assert_eq!(watch.pass(b"aaab"), (b"a".to_vec(), true));
+        let mut watch = Watch::new(&"x".parse().unwrap());
+        assert_eq!(watch.pass(b"ax"), (b"a".to_vec(), true));
         assert_eq!(Watch::new(&DetachKeys::none()).pass(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
     }
 }

@@ -3,6 +3,7 @@
 //! says its kind, a payload, and perhaps descriptors.
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_send_buffer_size};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -33,6 +34,8 @@ pub(crate) enum Kind {
     Input,
     /// To the keeper: the terminal's size.
     Resize,
+    /// To the keeper: the terminal's size, and what is on it is to be drawn anew.
+    Redraw,
     /// To the keeper and the warden: a signal for the program.
     Signal,
     /// From the warden: the terminal's other end.
@@ -51,7 +54,7 @@ pub(crate) enum Kind {
     Replaced,
 }
 
-const KINDS: [(u8, Kind); 15] = [
+const KINDS: [(u8, Kind); 16] = [
     (b'S', Kind::Start),
     (b'A', Kind::Attach),
     (b'D', Kind::Detach),
@@ -59,6 +62,7 @@ const KINDS: [(u8, Kind); 15] = [
     (b'?', Kind::Describe),
     (b'I', Kind::Input),
     (b'W', Kind::Resize),
+    (b'L', Kind::Redraw),
     (b'G', Kind::Signal),
     (b'M', Kind::Master),
     (b'R', Kind::Started),
@@ -131,6 +135,14 @@ impl Link {
     /// Sends if there is room; false when there is none.
     pub(crate) fn offer(&self, kind: Kind, payload: &[u8]) -> io::Result<bool> {
         self.send_with(kind, payload, &[], SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    /// Sends a last word, with room of its own: whoever does not listen now hears it later.
+    pub(crate) fn offer_last(&self, kind: Kind, payload: &[u8]) -> io::Result<bool> {
+        // What is there already, once more; the kernel keeps to its own limit.
+        let room = socket_send_buffer_size(&self.0)?;
+        set_socket_send_buffer_size(&self.0, room)?;
+        self.offer(kind, payload)
     }
 
     fn send_with(
@@ -246,5 +258,6 @@ mod tests {
         let (one, _other) = Link::pair().unwrap();
         let full = (0..1000).find(|_| !one.offer(Kind::Output, &[0; 4096]).unwrap());
         assert!(full.is_some());
+        assert!(one.offer_last(Kind::Replaced, b"").unwrap());
     }
 }

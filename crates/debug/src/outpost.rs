@@ -9,8 +9,8 @@
 
 mod host;
 
-use crate::client::Signals;
 use crate::frame::{Frame, Frames, INPUT_WINDOW, Kind, put};
+use crate::signals::Signals;
 use crate::spec::Window;
 use crate::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -215,7 +215,7 @@ fn find(name: &OsStr, path: &str) -> Result<PathBuf, Failure> {
         }
         forbidden = forbidden.or(Some(file));
     }
-    let shown = name.to_string_lossy();
+    let shown = if name.is_empty() { "an empty word".into() } else { name.to_string_lossy() };
     Err(match forbidden {
         Some(file) => Failure { code: 126, text: format!("{} is not executable", file.display()) },
         None => Failure {

@@ -77,6 +77,7 @@ pub fn attach(directory: &Path, id: &str, keys: &DetachKeys) -> Result<Outcome, 
     let (true, Some(window)) = (rustix::termios::isatty(input), terminal::window(output)) else {
         return Err(DebugError::NotATerminal);
     };
+    terminal::wait_for_front()?;
     let link = knock(directory, &id).map_err(|_| DebugError::NoSession { id: id.clone() })?;
     link.send(Kind::Attach, &window.bytes(), &[input.as_fd()])
         .map_err(|source| DebugError::Host { doing: "asking the session's keeper".into(), source })?;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Terminals: the session's, which is one of the target's, and the client's, which is put back as it was.
 
+use crate::DebugError;
 use crate::root::{StepError, step};
 use crate::spec::Window;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, Winsize, tcdrain, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -79,11 +83,29 @@ impl Saved {
         Ok(Saved { terminal, state })
     }
 
-    /// Every byte passes as it is, until this is dropped.
+    /// Every byte passes as it is, until this is dropped. A process in the background is stopped here until it is in front.
     pub(crate) fn make_raw(&self) -> io::Result<()> {
         let Some(mut raw) = self.state.clone() else { return Ok(()) };
         raw.make_raw();
         Ok(tcsetattr(&self.terminal, OptionalActions::Now, &raw)?)
+    }
+
+    /// As it was, until it is made raw again.
+    pub(crate) fn put_back(&self) {
+        // A terminal that has gone needs nothing.
+        if let Some(state) = &self.state {
+            tcsetattr(&self.terminal, OptionalActions::Now, state).unwrap_or_default();
+        }
+    }
+
+    /// Puts a terminal back whose client is gone, unless somebody has set it anew: the client at its end, or a shell.
+    pub(crate) fn put_back_for_client(self) {
+        let unset = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        let is_raw = tcgetattr(&self.terminal).is_ok_and(|now| !now.local_modes.intersects(unset));
+        if is_raw {
+            self.put_back();
+        }
+        self.forget();
     }
 
     /// Leaves the terminal as it is.
@@ -95,7 +117,7 @@ impl Saved {
 /// The terminal on standard input, raw until this is dropped.
 #[derive(Debug)]
 pub struct Raw {
-    _saved: Saved,
+    saved: Saved,
 }
 
 impl Raw {
@@ -106,16 +128,46 @@ impl Raw {
     pub fn take() -> io::Result<Raw> {
         let saved = Saved::of(rustix::stdio::stdin().try_clone_to_owned()?)?;
         saved.make_raw()?;
-        Ok(Raw { _saved: saved })
+        Ok(Raw { saved })
     }
+
+    /// As it was, until it is taken again.
+    pub fn pause(&self) {
+        self.saved.put_back();
+    }
+
+    /// Raw again.
+    ///
+    /// # Errors
+    /// When it has gone.
+    pub fn resume(&self) -> io::Result<()> {
+        self.saved.make_raw()
+    }
+}
+
+/// Waits until this process is in front of the terminal on standard input; one in the background is stopped meanwhile. What
+/// a terminal is set to in between is its shell's business, and not what it is to be put back to.
+///
+/// # Errors
+/// When nobody can bring it to the front, or the terminal has gone.
+pub fn wait_for_front() -> Result<(), DebugError> {
+    // Of all that a terminal is asked only what changes it stops those in the background. This changes nothing.
+    while let Err(error) = tcdrain(rustix::stdio::stdin()) {
+        match error {
+            Errno::INTR => {}
+            Errno::NOTTY => break,
+            _ => {
+                let doing = "waiting to be in front of the terminal (is its shell gone?)".into();
+                return Err(DebugError::Host { doing, source: error.into() });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Saved {
     fn drop(&mut self) {
-        // A terminal that has gone needs nothing.
-        if let Some(state) = &self.state {
-            tcsetattr(&self.terminal, OptionalActions::Now, state).unwrap_or_default();
-        }
+        self.put_back();
     }
 }
 

@@ -130,13 +130,13 @@ impl Keeper {
         if guest.offer(Kind::Started, b"").is_err() {
             return;
         }
-        screen.outgoing = screen.recent.clone();
+        screen.outgoing = screen.shown();
         let window = Window::from_bytes(&message.payload);
         if let Some(old) = self.client.replace(Client { link: guest, saved }) {
             // It puts its terminal back itself when it hears this.
-            old.link.offer(Kind::Replaced, b"").unwrap_or_default();
+            old.link.offer_last(Kind::Replaced, b"").unwrap_or_default();
             old.saved.into_iter().for_each(Saved::forget);
         }
-        self.resize(window);
+        self.redraw(window);
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Session {
     /// `debug.debuginfod` of the configuration, which is none].
     #[arg(long, value_name = "URL")]
     pub(super) debuginfod: Vec<String>,
-    /// The keys that leave the session running.
+    /// The keys that leave the session running, each a character, ctrl-CHARACTER or DEL; "" for none.
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: DetachKeys,
     /// The most memory the session may use, in MiB.
@@ -139,7 +139,7 @@ pub(super) fn terminal(session: &Session) -> Result<Option<Window>, DebugError> 
     match (session.tty, session.no_tty, both) {
         (true, _, false) => Err(DebugError::NotATerminal),
         (_, true, _) | (_, _, false) => Ok(None),
-        _ => Ok(debug::window()),
+        _ => debug::wait_for_front().map(|()| debug::window()),
     }
 }
 

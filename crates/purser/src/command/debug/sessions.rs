@@ -32,7 +32,7 @@ pub(super) struct Attach {
     /// The session's id, or its start.
     #[arg(value_name = "ID", add = ArgValueCandidates::new(names::terminals))]
     id: String,
-    /// The keys that leave the session running.
+    /// The keys that leave the session running, each a character, ctrl-CHARACTER or DEL; "" for none.
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
 }

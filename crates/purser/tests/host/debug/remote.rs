@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::terminal::Person;
+use super::wait_until;
 use crate::agent::Agent;
 use crate::lab::{Lab, output, run, signal, wait_limited};
 use far::Far;
@@ -142,6 +143,17 @@ fn a_terminal_there() -> Result<()> {
     person.sees("cat")?;
     person.types("\x10\x11x\r")?;
     person.sees("x")?;
+    person.types("\x03")?;
+    person.sees("# ")?;
+    let script = "trap 'echo drawn-$(stty size)' WINCH; printf '\\033[?25l'; while :; do sleep 0.01; done";
+    person.types(&format!("sh -c \"{}\"\r", script.replace('$', "\\$")))?;
+    person.sees("\x1b[?25l")?;
+    person.receives("TSTP")?;
+    person.sees("\x1b[?25h\x1b[m")?;
+    wait_until("the terminal is given back", || person.is_cooked())?;
+    person.receives("CONT")?;
+    person.sees("drawn-33 111")?;
+    ensure!(!person.is_cooked()?, "the terminal is not raw any more");
     person.types("\x03")?;
     person.sees("# ")?;
     person.types("exit 19\r")?;

@@ -6,15 +6,14 @@ mod outlet;
 
 use anyhow::{Context, bail};
 use debug::frame::{Frame, Frames, INPUT_WINDOW, Kind, put, size};
-use debug::{ALIVE, Beginning, PASSED_ON, Raw, SILENCE, Signals};
+use debug::{ALIVE, Ask, Beginning, Modes, PASSED_ON, Raw, SILENCE, Signals};
 use docker::{Attached, Output, Taken};
 use outlet::Outlet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 
-/// Signals that end a client with a terminal, and the session with it.
-const ENDING: [i32; 2] = [1, 15];
-const WINDOW_CHANGED: i32 = 28;
+/// What has the other client draw its terminal anew.
+const CONTINUED: u8 = 18;
 /// Bytes that are read from standard input at once.
 const CHUNK: usize = 32 << 10;
 /// The most bytes that wait to be sent before more input is read.
@@ -27,17 +26,18 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 /// Runs the session to its end; the exit code.
 pub(super) fn talk(attached: Attached, target: &str, beginning: &Beginning) -> anyhow::Result<u8> {
     let with_terminal = beginning.window.is_some();
-    let numbers: Vec<i32> = match with_terminal {
-        true => ENDING.into_iter().chain([WINDOW_CHANGED]).collect(),
-        false => PASSED_ON.to_vec(),
+    let signals = match with_terminal {
+        true => Signals::catch_for_terminal(),
+        false => Signals::catch(&PASSED_ON),
     };
     let now = Instant::now();
     let mut talk = Talk {
         attached,
         frames: Frames::default(),
         outlets: Outlet::both().context("making threads for what is shown")?,
-        signals: Signals::catch(&numbers).context("catching signals")?,
+        signals: signals.context("catching signals")?,
         raw: None,
+        modes: Modes::default(),
         with_terminal,
         started: false,
         input: true,
@@ -50,7 +50,7 @@ pub(super) fn talk(attached: Attached, target: &str, beginning: &Beginning) -> a
     talk.say(Kind::Part, &text);
     talk.say(Kind::Begin, b"");
     let ended = talk.pass_on();
-    let Talk { raw, outlets, mut attached, complaints, .. } = talk;
+    let Talk { raw, outlets, mut attached, complaints, modes, .. } = talk;
     let code = match ended {
         Ok(Ending::Exited(code)) => Ok(code),
         Ok(Ending::Failed(why)) => Err(anyhow::anyhow!("{target}: {why}")),
@@ -65,6 +65,10 @@ pub(super) fn talk(attached: Attached, target: &str, beginning: &Beginning) -> a
         wait_for_end(&mut attached);
     }
     outlets.into_iter().for_each(Outlet::finish);
+    if raw.is_some() {
+        let line_end = if code.is_ok() { b"" } else { modes.line_end() };
+        show(&[modes.undo().as_slice(), line_end].concat());
+    }
     // Only now, so that what is told stands behind what was shown.
     drop(raw);
     code
@@ -83,6 +87,8 @@ struct Talk {
     outlets: [Outlet; 2],
     signals: Signals,
     raw: Option<Raw>,
+    /// What the program has changed of the terminal.
+    modes: Modes,
     with_terminal: bool,
     started: bool,
     /// Whether there may be more of it.
@@ -107,10 +113,8 @@ impl Talk {
             if let Some(ending) = self.hear()? {
                 return Ok(ending);
             }
-            for number in self.signals.take() {
-                if let Some(ending) = self.obey(number)? {
-                    return Ok(ending);
-                }
+            if let Some(ending) = self.obey_signals()? {
+                return Ok(ending);
             }
             for (at, outlet) in self.outlets.iter_mut().enumerate() {
                 if outlet.has_just_closed() {
@@ -169,6 +173,9 @@ impl Talk {
             Kind::Started => self.start(),
             Kind::Output | Kind::Errors => {
                 let at = usize::from(frame.kind == Kind::Errors);
+                if self.with_terminal {
+                    self.modes.feed(&frame.payload);
+                }
                 if let Some(outlet) = self.outlets.get_mut(at) {
                     outlet.put(frame.payload);
                 }
@@ -201,18 +208,43 @@ impl Talk {
         }
     }
 
-    fn obey(&mut self, number: i32) -> anyhow::Result<Option<Ending>> {
-        let byte = u8::try_from(number).unwrap_or(0);
-        match (self.with_terminal, number) {
-            (true, WINDOW_CHANGED) => self.resize(),
-            (true, _) => {
+    fn obey_signals(&mut self) -> anyhow::Result<Option<Ending>> {
+        if !self.with_terminal {
+            for number in self.signals.take() {
+                self.say(Kind::Signal, &[u8::try_from(number).unwrap_or(0)]);
+            }
+            return Ok(None);
+        }
+        match self.signals.ask() {
+            Some(Ask::End(number)) => {
                 self.say(Kind::End, b"");
                 self.attached.flush()?;
-                return Ok(Some(Ending::Exited(128 + byte)));
+                return Ok(Some(Ending::Exited(128 + number)));
             }
-            (false, _) => self.say(Kind::Signal, &[byte]),
+            Some(Ask::Stop) => self.stop(),
+            Some(Ask::GoOn) => self.go_on()?,
+            Some(Ask::Resize) => self.resize(),
+            None => {}
         }
         Ok(None)
+    }
+
+    /// Gives the terminal back and stops. Whoever is longer silent than the other host waits finds his session ended.
+    fn stop(&self) {
+        if let Some(raw) = &self.raw {
+            show(&[self.modes.undo().as_slice(), self.modes.line_end()].concat());
+            raw.pause();
+        }
+        self.signals.stop();
+    }
+
+    fn go_on(&mut self) -> anyhow::Result<()> {
+        let Some(raw) = &self.raw else { return Ok(()) };
+        raw.resume().context("taking the terminal again")?;
+        show(&self.modes.redo());
+        self.resize();
+        self.say(Kind::Signal, &[CONTINUED]);
+        Ok(())
     }
 
     /// Waits for anything; whether there is input.
@@ -263,6 +295,11 @@ impl Talk {
         }
         Ok(())
     }
+}
+
+/// What a terminal is set to. One that takes nothing, or has gone, has to do without.
+fn show(bytes: &[u8]) {
+    rustix::io::write(rustix::stdio::stdout(), bytes).map(drop).unwrap_or_default();
 }
 
 /// The connection ends with the outpost's container; a daemon that is slow about it is not waited for longer.
