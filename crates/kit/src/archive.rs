@@ -31,6 +31,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 /// Most files in an archive.
@@ -39,8 +40,8 @@ const FILES_LIMIT: usize = 10_000;
 const DOCUMENT_LIMIT: u64 = 1 << 20;
 /// Most kits in an archive.
 const KITS_LIMIT: usize = 256;
-/// Most bytes that a kit may have when it is unpacked.
-const UNPACKED_LIMIT: u64 = 4 << 30;
+/// Most bytes that all kits of an archive may have when they are unpacked.
+const UNPACKED_LIMIT: u64 = 16 << 30;
 
 /// An archive that was opened and whose documents are right.
 #[derive(Debug)]
@@ -142,7 +143,7 @@ impl Archive {
     ) -> Result<Vec<Shelved>, KitError> {
         self.kits.iter().try_for_each(|entry| self.may_be_taken(entry, wanted))?;
         let adding = shelf.adding()?;
-        let unpacked = self.unpack(&adding, seen)?;
+        let unpacked = self.unpack(&adding, &AtomicU64::new(UNPACKED_LIMIT), seen)?;
         let mut names: Vec<&Name> = unpacked.iter().map(|kit| &kit.name).collect();
         names.sort();
         if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -192,9 +193,14 @@ impl Archive {
     }
 
     /// One thread takes every other kit, so that two are unpacked at once.
-    fn unpack(&self, adding: &Adding<'_>, seen: &(dyn Fn(u64) + Sync)) -> Result<Vec<Unpacked>, KitError> {
+    fn unpack(
+        &self,
+        adding: &Adding<'_>,
+        room: &AtomicU64,
+        seen: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Unpacked>, KitError> {
         let share = |first: usize| -> Result<Vec<Unpacked>, KitError> {
-            self.kits.iter().skip(first).step_by(2).map(|entry| self.one(entry, adding, seen)).collect()
+            self.kits.iter().skip(first).step_by(2).map(|entry| self.one(entry, adding, room, seen)).collect()
         };
         let (ours, theirs) = thread::scope(|scope| {
             let other = scope.spawn(|| share(1));
@@ -210,21 +216,19 @@ impl Archive {
         &self,
         entry: &Entry,
         adding: &Adding<'_>,
+        room: &AtomicU64,
         seen: &(dyn Fn(u64) + Sync),
     ) -> Result<Unpacked, KitError> {
         let blob = Watched { inner: self.blob(&entry.layer)?, seen };
         let mut blob = Digesting::new(BufReader::with_capacity(256 << 10, blob));
-        let unpacked = match entry.packing {
-            Packing::Plain => adding.unpack(&mut (&mut blob).take(UNPACKED_LIMIT), Some(entry.digest)),
-            Packing::Gzip => {
-                let input = flate2::read::GzDecoder::new(&mut blob);
-                adding.unpack(&mut input.take(UNPACKED_LIMIT), Some(entry.digest))
-            }
+        let inner: Box<dyn Read + '_> = match entry.packing {
+            Packing::Plain => Box::new(&mut blob),
+            Packing::Gzip => Box::new(flate2::read::GzDecoder::new(&mut blob)),
             Packing::Zstd => {
-                let input = zstd::Decoder::new(&mut blob).map_err(|error| self.wrong(error.to_string()))?;
-                adding.unpack(&mut input.take(UNPACKED_LIMIT), Some(entry.digest))
+                Box::new(zstd::Decoder::new(&mut blob).map_err(|error| self.wrong(error.to_string()))?)
             }
         };
+        let unpacked = adding.unpack(&mut Bounded { inner, room }, Some(entry.digest));
         let unpacked = unpacked.map_err(|error| self.wrong(format!("kit {:?}: {error}", entry.title)))?;
         io::copy(&mut blob, &mut io::sink()).map_err(|error| self.wrong(error.to_string()))?;
         let (_, digest) = blob.finish();
@@ -333,6 +337,23 @@ fn places(file: &Arc<File>) -> io::Result<BTreeMap<String, (u64, u64)>> {
         }
     }
     Ok(places)
+}
+
+/// Takes what is read from the room that all share.
+struct Bounded<'a, R> {
+    inner: R,
+    room: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(into)?;
+        let took = |room: u64| room.checked_sub(u64::try_from(count).ok()?);
+        match self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, took) {
+            Ok(_) => Ok(count),
+            Err(_) => Err(io::Error::other("all kits together are larger than an archive's may be")),
+        }
+    }
 }
 
 /// Tells how much was read.

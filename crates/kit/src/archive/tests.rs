@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 fn manifest(name: &str) -> String {
     let arch = std::env::consts::ARCH;
@@ -226,6 +227,26 @@ fn names_can_be_pinned_and_archives_gathered() {
     let said = gathered("base").import(&there, &other, &|_| {}).unwrap_err().to_string();
     assert!(said.contains("it is the kit one and not base"), "{said}");
     assert_eq!(import(&right).unwrap()[0].digest, kit.digest);
+}
+
+#[test]
+fn all_kits_share_what_may_be_unpacked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (Shelf::new(&dir.path().join("here")), Shelf::new(&dir.path().join("there")));
+    let kits = ["one", "two", "three"].map(|name| here.put(&built(name)).unwrap());
+    let file = dir.path().join("kits.tar");
+    export(&here, &kits, &file, &|_| {}).unwrap();
+    let archive = Archive::open(&file).unwrap();
+    let size = |kit| here.layer(kit, Vec::new()).unwrap().len() as u64;
+    let all: u64 = kits.iter().map(size).sum();
+    let unpack = |room: u64| {
+        let adding = there.adding().unwrap();
+        archive.unpack(&adding, &AtomicU64::new(room), &|_| {}).map(|kits| kits.len())
+    };
+    assert_eq!(unpack(all).unwrap(), 3);
+    let said = unpack(all - 1).unwrap_err().to_string();
+    assert!(said.contains("all kits together are larger"), "{said}");
+    assert!(left(&dir.path().join("there")).is_empty());
 }
 
 #[test]
