@@ -6,14 +6,16 @@ use proptest::prelude::{any, proptest};
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// A core of a `sleep` that got a signal; `None`, and a word about it, where the kernel does not put cores here.
+/// A core of a `sleep` that got a signal; `None`, and a word about it, where the kernel does not put cores here. The
+/// file has no name any more, so nothing of it stays.
 fn dumped() -> Option<&'static Path> {
-    static CORE: OnceLock<Option<tempfile::TempDir>> = OnceLock::new();
+    static CORE: OnceLock<Option<(File, PathBuf)>> = OnceLock::new();
     let made = CORE.get_or_init(|| {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         if pattern.starts_with(['|', '/']) {
@@ -26,24 +28,20 @@ fn dumped() -> Option<&'static Path> {
         let script = "ulimit -c unlimited; exec sleep 100";
         let mut child =
             Command::new("sh").args(["-c", script]).arg0("sh").current_dir(dir.path()).spawn().unwrap();
-        let comm = format!("/proc/{}/comm", child.id());
-        while fs::read_to_string(&comm).unwrap() != "sleep\n" {
-            std::thread::yield_now();
-        }
-        // The name is that of the new program a moment before its libraries are there.
-        let maps = format!("/proc/{}/syscall", child.id());
-        while !fs::read_to_string(&maps).is_ok_and(|call| call.starts_with("230 ")) {
+        // In clock_nanosleep() it is the new program, and its libraries are there.
+        let call = format!("/proc/{}/syscall", child.id());
+        while !fs::read_to_string(&call).is_ok_and(|call| call.starts_with("230 ")) {
+            assert_eq!(child.try_wait().unwrap(), None, "it has ended");
             std::thread::yield_now();
         }
         assert!(Command::new("kill").args(["-SEGV", &child.id().to_string()]).status().unwrap().success());
         child.wait().unwrap();
         let found = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
-        fs::rename(found, dir.path().join("core")).unwrap();
-        Some(dir)
+        let core = File::open(found).unwrap();
+        let path = format!("/proc/self/fd/{}", core.as_raw_fd()).into();
+        Some((core, path))
     });
-    let dir = made.as_ref()?;
-    static PATH: OnceLock<std::path::PathBuf> = OnceLock::new();
-    Some(PATH.get_or_init(|| dir.path().join("core")))
+    made.as_ref().map(|(_, path)| path.as_path())
 }
 
 fn bytes(path: &Path) -> Vec<u8> {
