@@ -42,7 +42,7 @@ impl Gathering {
         fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
     ) -> Result<(), E> {
         if size > UNPACKED_LIMIT {
-            let why = format!("{digest} has {size} bytes, more than any kits");
+            let why = format!("{digest} has {size} bytes, more than all kits of an archive may have");
             return Err(KitError::Archive { archive: self.called.clone(), why }.into());
         }
         let path = format!("blobs/{}", digest.replace(':', "/"));
