@@ -98,7 +98,7 @@ impl Wire {
     pub(crate) fn need(&mut self, count: usize) -> Result<(), LookupError> {
         while self.held().len() < count {
             if !self.more()? {
-                return Err(self.garbage("the answer ended early"));
+                return Err(self.garbage("it ended early"));
             }
         }
         Ok(())

@@ -6,8 +6,9 @@ mod answer;
 mod stream;
 mod url;
 
-pub(crate) use answer::{Body, Headers, told};
-pub(crate) use url::{Url, escaped};
+pub(crate) use ::http::{Head, escaped};
+pub(crate) use answer::{Body, told};
+pub(crate) use url::Url;
 
 use crate::login::Secret;
 use openssl::ssl::SslConnector;
@@ -53,8 +54,7 @@ impl Request<'_> {
 pub(crate) struct Answer {
     /// Who answers, which is not who was asked first when that one has sent us on.
     pub(crate) from: Url,
-    pub(crate) status: u16,
-    pub(crate) headers: Headers,
+    pub(crate) head: Head,
     pub(crate) body: Body<BufReader<Stream>>,
 }
 
@@ -107,14 +107,14 @@ impl Client {
             Ok(())
         });
         wire.until(Instant::now() + self.patience);
-        let (status, headers, framing) = match answer::head(&mut stream, request.method) {
+        let (said, body) = match answer::head(&mut stream, request.method) {
             Err(_) if written.is_err() => {
                 return written.map_err(|error| self.broken(&error)).and(Err(NOTHING));
             }
             other => other?,
         };
         stream.get_mut().moves(PIECE, self.patience);
-        Ok(Answer { from: request.url.clone(), status, headers, body: Body::new(stream, framing) })
+        Ok(Answer { from: request.url.clone(), head: said, body: Body::new(stream, body) })
     }
 
     fn broken(&self, error: &std::io::Error) -> Fault {
@@ -153,7 +153,7 @@ fn head(request: &Request<'_>) -> Secret {
 /// Reads bytes as an answer to its end.
 #[cfg(feature = "said")]
 pub(crate) fn read_all(mut bytes: &[u8]) {
-    if let Ok((_, _, framing)) = answer::head(&mut bytes, "GET") {
-        std::io::copy(&mut Body::new(bytes, framing), &mut std::io::sink()).map(drop).unwrap_or_default();
+    if let Ok((_, body)) = answer::head(&mut bytes, "GET") {
+        std::io::copy(&mut Body::new(bytes, body), &mut std::io::sink()).map(drop).unwrap_or_default();
     }
 }

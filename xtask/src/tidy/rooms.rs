@@ -6,11 +6,12 @@ use super::Finding;
 
 /// Each room and the rooms it may depend on, for its tests too. The binary joins all of them.
 const KNOWS: &[(&str, &[&str])] = &[
-    ("container", &[]),
+    ("container", &["http"]),
     ("cores", &[]),
     ("debug", &["sys"]),
-    ("docker", &["names", "sys"]),
+    ("docker", &["http", "names", "sys"]),
     ("event", &[]),
+    ("http", &[]),
     ("image", &[]),
     ("kit", &[]),
     ("names", &[]),
@@ -37,9 +38,9 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("redact", &[]),
-    ("registry", &["names", "sys"]),
+    ("registry", &["http", "names", "sys"]),
     ("service", &[]),
-    ("ship", &["event", "names", "store", "sys"]),
+    ("ship", &["event", "http", "names", "store", "sys"]),
     ("source", &["event"]),
     ("store", &[]),
     ("sys", &[]),

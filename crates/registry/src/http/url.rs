@@ -63,17 +63,9 @@ impl Url {
     }
 }
 
-/// For a query.
-pub(crate) fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Url, escaped};
+    use super::Url;
 
     #[test]
     fn urls() {
@@ -90,6 +82,5 @@ mod tests {
         }
         assert!(url.same_place(&Url::parse("https://r.example:443/").unwrap()));
         assert!(!url.same_place(&Url::parse("http://r.example:443/").unwrap()));
-        assert_eq!(escaped("a:b/c d,"), "a%3Ab%2Fc%20d%2C");
     }
 }

@@ -27,7 +27,7 @@ impl Repository<'_> {
     /// The answer of the registry, or of where it sends us, once we have logged in.
     pub(super) fn ask(&mut self, request: &Request<'_>) -> Result<Answer, RegistryError> {
         let answer = self.follow(request)?;
-        if answer.status != 401 {
+        if answer.head.status != 401 {
             return Ok(answer);
         }
         if !answer.from.same_place(&self.base) {
@@ -43,8 +43,8 @@ impl Repository<'_> {
         for _ in 0..=REDIRECTS_LIMIT {
             request.secret = self.secret.clone().filter(|_| request.url.same_place(&self.base));
             let answer = self.answer(&request)?;
-            let moved = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
-            let Some(location) = answer.headers.get("location").filter(|_| moved && request.body.is_empty())
+            let moved = matches!(answer.head.status, 301 | 302 | 303 | 307 | 308);
+            let Some(location) = answer.head.get("location").filter(|_| moved && request.body.is_empty())
             else {
                 return Ok(answer);
             };
@@ -67,9 +67,9 @@ impl Repository<'_> {
         let mut tries = 1;
         loop {
             let (why, wait) = match self.client.ask(request) {
-                Ok(answer) if matches!(answer.status, 429 | 500 | 502 | 503 | 504) => {
-                    let wait = answer.headers.get("retry-after").and_then(|value| value.parse::<u64>().ok());
-                    (format!("it is busy or out of order ({})", answer.status), wait)
+                Ok(answer) if matches!(answer.head.status, 429 | 500 | 502 | 503 | 504) => {
+                    let wait = answer.head.get("retry-after").and_then(|value| value.parse::<u64>().ok());
+                    (format!("it is busy or out of order ({})", answer.head.status), wait)
                 }
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Trouble(why)) => (why, None),
@@ -104,7 +104,7 @@ impl Repository<'_> {
 
     /// Why it says no; `what` was asked for.
     pub(super) fn refusal(&self, answer: Answer, what: &str) -> RegistryError {
-        let status = answer.status;
+        let status = answer.head.status;
         let mut bytes = Vec::new();
         // An answer that breaks off has said enough.
         answer.body.take(REFUSAL_LIMIT).read_to_end(&mut bytes).map(drop).unwrap_or_default();

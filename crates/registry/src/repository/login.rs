@@ -33,7 +33,7 @@ impl Repository<'_> {
             self.login = Some((self.settings.login)(&self.reference)?);
         }
         let login = self.login.clone().flatten();
-        let headers = answer.headers.all("www-authenticate");
+        let headers = answer.head.all("www-authenticate");
         let ways: Vec<Challenge> = headers.flat_map(parse).take(CHALLENGES_LIMIT).collect();
         let bearer = ways.iter().find(|way| matches!(way, Challenge::Bearer { .. }));
         self.secret = match (bearer.or(ways.first()), &login) {
@@ -90,11 +90,11 @@ impl Repository<'_> {
         request.body = body.expose();
         let answer = self.answer(&request)?;
         let denied = |why: String| RegistryError::Registry { place: self.place(), why: Why::Denied(why) };
-        if answer.status != 200 {
+        if answer.head.status != 200 {
             let who = if login.is_some() { "our login" } else { "us without a login" };
             return Err(denied(format!(
                 "its token server {} refuses {who} ({}); log in with docker login {}",
-                url.host, answer.status, self.reference.registry
+                url.host, answer.head.status, self.reference.registry
             )));
         }
         let mut bytes = Vec::new();

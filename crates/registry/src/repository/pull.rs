@@ -92,18 +92,18 @@ impl Repository<'_> {
         let mut request = Request::new("GET", self.url(&format!("manifests/{wanted}")));
         request.headers.push(("accept", ACCEPT.to_string()));
         let mut answer = self.ask(&request)?;
-        if answer.status != 200 {
+        if answer.head.status != 200 {
             return Err(self.refusal(answer, &format!("image {wanted}")));
         }
         let bytes = self.body(&mut answer, MANIFEST_LIMIT, "a manifest")?;
         let digest = Digest::of(&bytes);
-        let told = answer.headers.get("docker-content-digest").and_then(|told| Digest::new(told).ok());
+        let told = answer.head.get("docker-content-digest").and_then(|told| Digest::new(told).ok());
         let told = Digest::new(wanted).ok().or(told);
         if let Some(told) = told.filter(|told| *told != digest) {
             return self
                 .lie(format!("the manifest of {wanted} has the digest {digest} and should have {told}"));
         }
-        let kind = answer.headers.get("content-type").unwrap_or_default().to_string();
+        let kind = answer.head.get("content-type").unwrap_or_default().to_string();
         let manifest = match Manifest::parse(&bytes, &kind) {
             Ok(manifest) => manifest,
             Err(why) => return self.lie(why),
@@ -186,7 +186,7 @@ impl Repository<'_> {
             request.headers.push(("range", format!("bytes={from}-")));
         }
         let mut answer = self.ask(&request)?;
-        let whole = match (answer.status, answer.headers.get("content-range")) {
+        let whole = match (answer.head.status, answer.head.get("content-range")) {
             (200, _) => true,
             (206, Some(range)) if from > 0 && range.starts_with(&format!("bytes {from}-")) => false,
             (206, range) => {

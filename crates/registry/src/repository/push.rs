@@ -14,7 +14,7 @@ impl Repository<'_> {
     pub fn has_blob(&mut self, digest: &Digest) -> Result<bool, RegistryError> {
         let request = Request::new("HEAD", self.url(&format!("blobs/{digest}")));
         let answer = self.ask(&request)?;
-        let status = answer.status;
+        let status = answer.head.status;
         self.client.keep(answer);
         // Whoever may not read may still write, and is told so then.
         Ok(status == 200)
@@ -32,10 +32,10 @@ impl Repository<'_> {
         }
         let begin = Request::new("POST", self.url("blobs/uploads/"));
         let answer = self.ask(&begin)?;
-        if answer.status != 202 {
+        if answer.head.status != 202 {
             return Err(self.refusal(answer, "the right to put something"));
         }
-        let Some(location) = answer.headers.get("location") else {
+        let Some(location) = answer.head.get("location") else {
             return self.lie("it does not say where a blob is to be put");
         };
         let url = match answer.from.join(location) {
@@ -51,7 +51,7 @@ impl Repository<'_> {
         put.headers.push(("content-type", "application/octet-stream".to_string()));
         (put.body, put.sent) = (bytes, sent);
         let answer = self.ask(&put)?;
-        if !matches!(answer.status, 201 | 204) {
+        if !matches!(answer.head.status, 201 | 204) {
             return Err(self.refusal(answer, "the right to put a blob"));
         }
         self.client.keep(answer);
@@ -67,11 +67,11 @@ impl Repository<'_> {
         put.headers.push(("content-type", kind.to_string()));
         put.body = bytes;
         let answer = self.ask(&put)?;
-        if answer.status != 201 {
+        if answer.head.status != 201 {
             return Err(self.refusal(answer, "the right to put a manifest"));
         }
         let digest = Digest::of(bytes);
-        let told = answer.headers.get("docker-content-digest").and_then(|told| Digest::new(told).ok());
+        let told = answer.head.get("docker-content-digest").and_then(|told| Digest::new(told).ok());
         if let Some(told) = told.filter(|told| *told != digest) {
             return self.lie(format!("it took the manifest {digest} for {told}"));
         }
