@@ -162,7 +162,7 @@ impl Wire {
     pub(crate) fn failed(&mut self, error: &io::Error) -> DockerError {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => self.timed_out(),
-            _ => self.broken(&tls::told(error)),
+            _ => self.broken(&::tls::told(error)),
         }
     }
 

@@ -10,11 +10,11 @@ pub(crate) use ::http::{Head, escaped};
 pub(crate) use answer::{Body, told};
 pub(crate) use url::Url;
 
-use crate::login::Secret;
 use openssl::ssl::SslConnector;
 use std::io::{BufReader, Write};
 use std::time::{Duration, Instant};
 use stream::Stream;
+use tls::Secret;
 
 /// Bytes handed to the connection at once, and what must pass within the client's patience.
 const PIECE: usize = 64 << 10;

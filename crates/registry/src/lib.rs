@@ -19,7 +19,6 @@ mod http;
 mod login;
 mod reference;
 mod repository;
-mod tls;
 
 pub use digest::Digest;
 pub use document::{Descriptor, Manifest, Platform};

@@ -11,6 +11,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use tls::Secret;
 
 /// Longest file, and longest answer of a helper.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -18,34 +19,6 @@ const FILE_LIMIT: u64 = 1 << 20;
 const TOKEN_USER: &str = "<token>";
 /// Docker Hub, as references and as logins have it.
 const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
-
-/// Bytes that are not shown and not left in memory.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(Vec<u8>);
-
-impl Secret {
-    pub(crate) fn new(bytes: impl Into<Vec<u8>>) -> Secret {
-        Secret(bytes.into())
-    }
-
-    pub(crate) fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Secret")
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // Without this the compiler may leave out a write that nobody reads.
-        std::hint::black_box(&self.0);
-    }
-}
 
 /// Who we are at one registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

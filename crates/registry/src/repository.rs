@@ -10,11 +10,11 @@ pub use pull::Image;
 
 use crate::error::{RegistryError, Why};
 use crate::http::{Client, Fault, Request, Url};
-use crate::login::{Login, Secret};
+use crate::login::Login;
 use crate::reference::{Host, Reference};
-use crate::tls;
 use std::path::PathBuf;
 use std::time::Duration;
+use tls::Secret;
 
 /// Docker Hub's registry has another name than its images.
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -67,7 +67,12 @@ impl<'a> Repository<'a> {
         if host.to_string() == HUB.0 {
             host = Host::parse(HUB.1)?;
         }
-        let connector = tls::connector(settings.ca.as_deref())?;
+        // Without any authorities every certificate is refused, and the message says why.
+        let authorities = settings.ca.as_deref().or_else(tls::authorities_of_host);
+        let connector = tls::connector(authorities, None).map_err(|error| RegistryError::Setup {
+            doing: "looking for who is trusted".to_string(),
+            why: error.to_string(),
+        })?;
         let base = Url { secure: true, host, path: "/v2/".to_string() };
         let client = Client::new(connector, settings.patience);
         let reference = reference.clone();

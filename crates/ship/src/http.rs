@@ -19,10 +19,10 @@ pub(crate) use pace::Pace;
 pub use url::Url;
 
 use crate::error::Error;
-use crate::secret::Secret;
 use crate::sink::{SendError, Step};
 use crate::tls::{TlsSettings, connector};
 use crate::wire::{Tls, Wire, is_slow};
+use ::tls::Secret;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use intake::Intake;

@@ -5,8 +5,8 @@
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::http::{Answer, Client, HttpSettings, Request};
-use crate::secret::Secret;
 use crate::sink::{Poison, Rejected, SendError, Sent, Sink, Step};
+use ::tls::Secret;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::time::{Duration, Instant};

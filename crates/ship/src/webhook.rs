@@ -12,9 +12,9 @@ use crate::batch::Batch;
 use crate::cursor::hex;
 use crate::http::{Answer, HttpSettings, Request, gzip};
 use crate::post::{Protocol, Verdict, by_status};
-use crate::secret::Secret;
 use crate::sink::SendError;
 use crate::template::Template;
+use ::tls::Secret;
 use std::ops::Range;
 
 /// Where and how to send.

@@ -3,8 +3,8 @@
 //! out of time fails with `WouldBlock` and can be made again: nothing on the way is lost.
 
 use crate::sink::{SendError, Step};
+use ::tls::{Disagreement, disagreement};
 use openssl::ssl::{HandshakeError, SslConnector, SslStream};
-use openssl::x509::X509VerifyResult;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -216,21 +216,17 @@ pub(crate) fn resolve(place: &HostPort, tell: &mut dyn FnMut(Step)) -> Result<Ve
 
 /// What kept both sides from agreeing; a wrong certificate does not become right by itself.
 fn shake_failed(place: &HostPort, error: &HandshakeError<Timed>) -> SendError {
-    let HandshakeError::Failure(stream) = error else {
-        return SendError::Transient(format!("agreeing on TLS with {place}: no answer in time"));
-    };
-    let verdict = stream.ssl().verify_result();
-    if verdict != X509VerifyResult::OK {
-        let reason = verdict.error_string();
-        return SendError::Refused(format!("the certificate of {place} is not good: {reason}"));
-    }
-    let stack = stream.error().ssl_error().map(|stack| {
-        let said: Vec<&str> = stack.errors().iter().filter_map(|one| one.reason()).collect();
-        said.join("; ")
-    });
-    match stack.filter(|said| !said.is_empty()) {
-        Some(said) => SendError::Refused(format!("agreeing on TLS with {place}: {said}")),
-        None => SendError::Transient(format!("agreeing on TLS with {place}: it closed the connection")),
+    match disagreement(error) {
+        Disagreement::Slow => {
+            SendError::Transient(format!("agreeing on TLS with {place}: no answer in time"))
+        }
+        Disagreement::Certificate(why) => {
+            SendError::Refused(format!("the certificate of {place} is not good: {why}"))
+        }
+        Disagreement::Refused(why) => SendError::Refused(format!("agreeing on TLS with {place}: {why}")),
+        Disagreement::Closed(_) => {
+            SendError::Transient(format!("agreeing on TLS with {place}: it closed the connection"))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("container", &["http"]),
     ("cores", &[]),
     ("debug", &["sys"]),
-    ("docker", &["http", "names", "sys"]),
+    ("docker", &["http", "names", "tls"]),
     ("event", &[]),
     ("http", &[]),
     ("image", &[]),
@@ -38,12 +38,13 @@ const KNOWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("redact", &[]),
-    ("registry", &["http", "names", "sys"]),
+    ("registry", &["http", "names", "tls"]),
     ("service", &[]),
-    ("ship", &["event", "http", "names", "store", "sys"]),
+    ("ship", &["event", "http", "names", "store", "sys", "tls"]),
     ("source", &["event"]),
     ("store", &[]),
     ("sys", &[]),
+    ("tls", &["sys"]),
 ];
 
 /// Whether this is the manifest of a room or of the workshop.

@@ -3,12 +3,11 @@
 
 use super::Fault;
 use super::url::Url;
-use crate::tls;
 use openssl::ssl::{HandshakeError, SslConnector, SslStream};
-use openssl::x509::X509VerifyResult;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use tls::{Disagreement, disagreement};
 
 /// Longest wait for one address to take a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -148,20 +147,14 @@ impl Write for Stream {
 
 /// What kept both sides from agreeing; a wrong certificate does not become right by itself.
 fn shake_failed(error: &HandshakeError<Timed>) -> Fault {
-    let HandshakeError::Failure(stream) = error else {
-        return Fault::Trouble("it did not agree on TLS in time".to_string());
-    };
-    let verdict = stream.ssl().verify_result();
-    if verdict != X509VerifyResult::OK {
-        return Fault::Lasting(format!(
-            "its certificate is not good: {}; authorities of your own are named by ca in [debug]",
-            verdict.error_string()
-        ));
-    }
-    match stream.error().ssl_error() {
-        Some(stack) if !stack.errors().is_empty() => {
-            Fault::NoTls(format!("agreeing on TLS: {}", tls::said(stack)))
+    match disagreement(error) {
+        Disagreement::Slow => Fault::Trouble("it did not agree on TLS in time".to_string()),
+        Disagreement::Certificate(why) => Fault::Lasting(format!(
+            "its certificate is not good: {why}; authorities of your own are named by ca in [debug]"
+        )),
+        Disagreement::Refused(why) => Fault::NoTls(format!("agreeing on TLS: {why}")),
+        Disagreement::Closed(_) => {
+            Fault::Trouble("it closed the connection while agreeing on TLS".to_string())
         }
-        _ => Fault::Trouble("it closed the connection while agreeing on TLS".to_string()),
     }
 }

@@ -8,9 +8,10 @@ use super::Repository;
 use crate::challenge::{Challenge, parse};
 use crate::error::{RegistryError, Why};
 use crate::http::{Answer, Request, Url, escaped};
-use crate::login::{Kind, Login, Secret};
+use crate::login::{Kind, Login};
 use serde::Deserialize;
 use std::io::Read;
+use tls::Secret;
 
 /// Longest answer of a token server.
 const ANSWER_LIMIT: u64 = 1 << 20;

@@ -175,7 +175,7 @@ pub(super) fn has_failures(answer: &Answer) -> bool {
 mod tests {
     use super::{Fate, Item, has_failures};
     use crate::http::{Answer, Mask};
-    use crate::secret::Secret;
+    use ::tls::Secret;
 
     #[test]
     fn a_good_status_may_hold_failures() {

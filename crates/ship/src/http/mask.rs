@@ -2,7 +2,7 @@
 //! Takes our secrets out of what a receiver says: a receiver that echoes its request, in a body or in
 //! the place of a redirect, must not bring them into logs or the store.
 
-use crate::secret::Secret;
+use ::tls::Secret;
 use std::sync::Arc;
 
 /// What stands in place of a secret.
@@ -125,7 +125,7 @@ fn first_char(text: &[u8]) -> (char, usize) {
 #[cfg(test)]
 mod tests {
     use super::Mask;
-    use crate::secret::Secret;
+    use ::tls::Secret;
 
     fn told(secrets: &[&str], text: &str) -> String {
         Mask::new(secrets.iter().map(|secret| Secret::new(secret.as_bytes().to_vec()))).tell(text.as_bytes())

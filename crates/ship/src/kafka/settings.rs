@@ -4,9 +4,9 @@
 use super::Producer;
 use super::reports::Reports;
 use crate::error::Error;
-use crate::secret::Secret;
 use crate::template::Template;
 use crate::tls::TlsSettings;
+use ::tls::Secret;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use std::fmt;
 use std::sync::Arc;

@@ -61,7 +61,7 @@ mod tests {
     use super::{reason, rejected};
     use crate::http::{Answer, Mask};
     use crate::otlp::protobuf::Writer;
-    use crate::secret::Secret;
+    use ::tls::Secret;
 
     fn said(body: &[u8]) -> Answer {
         Answer { body: body.to_vec(), ..Answer::default() }

@@ -3,7 +3,7 @@
 //! secret and is not an old one sent again.
 
 use crate::http::Request;
-use crate::secret::Secret;
+use ::tls::Secret;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;

@@ -3,30 +3,32 @@
 
 use std::fmt;
 
-/// Bytes that only the sink that needs them sees.
+/// Bytes that only who needs them sees.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
     /// Takes over the bytes.
-    pub fn new(bytes: Vec<u8>) -> Secret {
-        Secret(bytes)
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
+        Secret(bytes.into())
     }
 
     /// The secret itself.
+    #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
     /// The secret as text, when it is UTF-8.
+    #[must_use]
     pub fn expose_text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
     }
 }
 
 impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret")
     }
 }
 
@@ -44,9 +46,9 @@ mod tests {
 
     #[test]
     fn does_not_show_itself() {
-        let secret = Secret::new(b"hunter2".to_vec());
+        let secret = Secret::new(b"hunter2");
         assert_eq!(format!("{secret:?}"), "Secret");
         assert_eq!(secret.expose_text(), Some("hunter2"));
-        assert!(secret == Secret::new(b"hunter2".to_vec()) && secret != Secret::new(Vec::new()));
+        assert!(secret == Secret::new(b"hunter2") && secret != Secret::new(b""));
     }
 }
