@@ -35,9 +35,10 @@ pub(crate) struct Api {
     pub(crate) timeout: Duration,
 }
 
+/// A container as `/containers/ID/json` tells it, and as Docker keeps it.
 #[derive(Deserialize)]
 struct Inspected {
-    #[serde(rename = "Id")]
+    #[serde(rename = "Id", alias = "ID")]
     id: String,
     #[serde(rename = "Name")]
     name: String,
@@ -112,7 +113,7 @@ impl Api {
     /// The container with this full id; `None` when the runtime does not know it.
     pub(crate) fn inspect(&self, id: &str) -> Result<Option<Info>, LookupError> {
         let Some(text) = self.description(id)? else { return Ok(None) };
-        described(&text, self.runtime).filter(|info| info.id == id).map(Some).ok_or_else(|| {
+        described(&text, self.runtime).ok().filter(|info| info.id == id).map(Some).ok_or_else(|| {
             LookupError::Garbage { socket: self.socket.clone(), what: "no description of that container" }
         })
     }
@@ -190,9 +191,9 @@ impl Api {
 }
 
 /// A description as `/containers/ID/json` gives it, and as Docker keeps it in `config.v2.json`.
-fn described(text: &[u8], runtime: Runtime) -> Option<Info> {
-    let container: Inspected = serde_json::from_slice(text).ok()?;
-    Some(Info::from_raw(Raw {
+fn described(text: &[u8], runtime: Runtime) -> Result<Info, serde_json::Error> {
+    let container: Inspected = serde_json::from_slice(text)?;
+    Ok(Info::from_raw(Raw {
         id: container.id,
         runtime,
         name: Some(container.name.trim_start_matches('/').to_owned()),
@@ -291,26 +292,7 @@ fn told(line: &[u8], runtime: Runtime) -> Result<Option<Info>, &'static str> {
 
 /// What Docker keeps of a container in `config.v2.json`.
 pub(crate) fn from_config_file(text: &[u8]) -> Result<Info, serde_json::Error> {
-    #[derive(Deserialize)]
-    struct Kept {
-        #[serde(rename = "ID")]
-        id: String,
-        #[serde(rename = "Name")]
-        name: String,
-        #[serde(rename = "Image", default)]
-        image_id: String,
-        #[serde(rename = "Config")]
-        config: Config,
-    }
-    let kept: Kept = serde_json::from_slice(text)?;
-    Ok(Info::from_raw(Raw {
-        id: kept.id,
-        runtime: Runtime::Docker,
-        name: Some(kept.name.trim_start_matches('/').to_owned()),
-        image: Some(kept.config.image),
-        image_id: Some(kept.image_id),
-        labels: kept.config.labels.unwrap_or_default(),
-    }))
+    described(text, Runtime::Docker)
 }
 
 #[cfg(test)]
@@ -329,7 +311,7 @@ mod tests {
         assert_eq!((info.name.as_str(), info.image.as_str()), ("web", "bb:1"));
         assert_eq!(info.image_id.as_deref(), Some("sha256:aa"));
         assert_eq!(info.labels, [("a".to_owned(), "b".to_owned())]);
-        assert!(described(b"{\"Id\":3}", Runtime::Docker).is_none());
+        assert!(described(b"{\"Id\":3}", Runtime::Docker).is_err());
         let bare = format!(r#"{{"Id":"{ID}","Name":"/web","Config":{{"Labels":null}}}}"#);
         assert_eq!(described(bare.as_bytes(), Runtime::Docker).unwrap().image, "");
     }

@@ -94,12 +94,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let mut out = output::stdout();
     match args.output {
         Format::Table => table(&lines, output::look().colour && is_terminal(), &mut out)?,
-        Format::Json => {
-            for line in &lines {
-                serde_json::to_writer(&mut out, line)?;
-                out.write_all(b"\n")?;
-            }
-        }
+        Format::Json => output::json_lines(&lines, &mut out)?,
     }
     out.flush()?;
     Ok(exit(&lines))

@@ -3,6 +3,7 @@
 
 use crate::table::Look;
 use jiff::Zoned;
+use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 /// What is printed.
@@ -17,6 +18,15 @@ pub(crate) enum Format {
 /// Standard output, locked and buffered. Whoever writes also flushes.
 pub(crate) fn stdout() -> BufWriter<Stdout> {
     BufWriter::with_capacity(64 << 10, Stdout(io::stdout().lock()))
+}
+
+/// Each as a JSON document on a line of its own.
+pub(crate) fn json_lines(items: &[impl Serialize], out: &mut impl Write) -> anyhow::Result<()> {
+    for item in items {
+        serde_json::to_writer(&mut *out, item)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 /// Standard output whose errors say that they are its.

@@ -165,12 +165,7 @@ impl List {
         let mut out = output::stdout();
         match self.output {
             Format::Table => table(&rules, &mut out)?,
-            Format::Json => {
-                for state in &rules {
-                    serde_json::to_writer(&mut out, state)?;
-                    out.write_all(b"\n")?;
-                }
-            }
+            Format::Json => output::json_lines(&rules, &mut out)?,
         }
         out.flush()?;
         Ok(Exit::Success)

@@ -144,12 +144,7 @@ impl List {
         let mut out = output::stdout();
         match self.output {
             Format::Table => table(&sinks, &mut out)?,
-            Format::Json => {
-                for sink in &sinks {
-                    serde_json::to_writer(&mut out, sink)?;
-                    out.write_all(b"\n")?;
-                }
-            }
+            Format::Json => output::json_lines(&sinks, &mut out)?,
         }
         out.flush()?;
         Ok(Exit::Success)

@@ -64,12 +64,7 @@ impl List {
         let mut out = output::stdout();
         match self.output {
             Format::Table => table(&sources, self.files, &mut out)?,
-            Format::Json => {
-                for source in &sources {
-                    serde_json::to_writer(&mut out, source)?;
-                    out.write_all(b"\n")?;
-                }
-            }
+            Format::Json => output::json_lines(&sources, &mut out)?,
         }
         out.flush()?;
         Ok(Exit::Success)

@@ -475,6 +475,15 @@ fn check_sasl(at: &dyn Fn(&str) -> String, sasl: &Sasl) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Certificates where the transport can do without.
+fn check_certificates(at: &dyn Fn(&str) -> String, is_used: bool, tls: Option<&Tls>) -> Result<(), Fault> {
+    match tls {
+        Some(_) if !is_used => check::fault(at("tls"), "certificates are for transport = \"tls\" only"),
+        Some(tls) => check_tls(at, tls),
+        None => Ok(()),
+    }
+}
+
 fn check_tls(at: &dyn Fn(&str) -> String, tls: &Tls) -> Result<(), Fault> {
     for (key, path) in [
         ("tls.ca", &tls.ca),

@@ -10,17 +10,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const RECIPE: &str = r#"
-name = "tiny"
-version = "1"
-summary = "for tests"
-[commands]
-hello = "usr/bin/hello"
-[files]
-"usr/bin/hello" = '''#!/bin/sh
-echo hello
-'''
-"#;
+/// A kit of one command.
+const RECIPE: &str = include_str!("../../../../tests/tiny.toml");
 
 struct Lab {
     dir: TempDir,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::kill9::setting;
-use crate::lab::{IMAGE, Lab, run, source_dir, temporary, unique};
+use crate::lab::{IMAGE, Lab, podman, run, temporary, unique};
 use crate::record::{is, strings, text};
 
 const CONTAINERS: u32 = 1000;
@@ -101,15 +101,6 @@ fn run_docker(tag: &str, number: u32) -> Result<Ran> {
     run(Command::new("docker").args(["start", "-a", &id]))?;
     run(Command::new("docker").args(["rm", &id]))?;
     Ok(Ran { number, id, name: Some(name) })
-}
-
-fn podman() -> Command {
-    let mut podman = Command::new("podman");
-    podman
-        .arg("--runtime")
-        .arg(source_dir().join("podman-runtime.sh"))
-        .args(["--cgroup-manager", "cgroupfs"]);
-    podman
 }
 
 fn run_podman(lab: &Lab, tag: &str, number: u32) -> Result<Ran> {

@@ -131,6 +131,14 @@ pub(crate) fn source_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
 }
 
+/// Podman, also where it may not raise the limits that it asks for.
+pub(crate) fn podman() -> Command {
+    let mut podman = Command::new("podman");
+    podman.arg("--runtime").arg(source_dir().join("podman-runtime.sh"));
+    podman.args(["--cgroup-manager", "cgroupfs"]);
+    podman
+}
+
 /// A word that no other run of the tests uses.
 pub(crate) fn unique(word: &str) -> String {
     format!("{word}-{}", std::process::id())

@@ -22,17 +22,8 @@ const REGISTRY: &str = "/var/cache/purser-tests/distribution-3.0.0/registry";
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// user:hunter2, as htpasswd writes it.
 const PASSWORDS: &str = "user:$2b$04$5Ckue8N2CnrIKZqXUP.B.eXXdFJzMGCC59x9MjcouV28g6GyLGKgC\n";
-const RECIPE: &str = r#"
-name = "tiny"
-version = "1"
-summary = "for tests"
-[commands]
-hello = "usr/bin/hello"
-[files]
-"usr/bin/hello" = '''#!/bin/sh
-echo hello
-'''
-"#;
+/// A kit of one command.
+const RECIPE: &str = include_str!("../../../../tests/tiny.toml");
 
 /// A registry that runs until this is dropped.
 struct Running(Child);

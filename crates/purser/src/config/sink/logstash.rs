@@ -2,7 +2,7 @@
 //! `type = "logstash"`. Unknown keys are found before this structure is filled.
 
 use super::super::check::{self, Fault};
-use super::{Tls, check_tls};
+use super::{Tls, check_certificates};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -71,13 +71,7 @@ impl Logstash {
         check::within(&at("compression_level"), self.compression_level, 0, 9)?;
         check::within(&at("window_events"), self.window_events, 1, 65_536)?;
         check::within(&at("timeout_secs"), self.timeout_secs, 1, 3600)?;
-        match &self.tls {
-            Some(_) if self.transport != Transport::Tls => {
-                check::fault(at("tls"), "certificates are for transport = \"tls\" only")
-            }
-            Some(tls) => check_tls(at, tls),
-            None => Ok(()),
-        }
+        check_certificates(at, self.transport == Transport::Tls, self.tls.as_ref())
     }
 }
 

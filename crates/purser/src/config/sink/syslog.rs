@@ -2,7 +2,7 @@
 //! `type = "syslog"`. Unknown keys are found before this structure is filled.
 
 use super::super::check::{self, Fault};
-use super::{Tls, check_tls};
+use super::{Tls, check_certificates};
 use serde::{Deserialize, Serialize};
 
 /// How messages travel.
@@ -42,12 +42,6 @@ impl Syslog {
             return check::fault(at("address"), message);
         }
         check::within(&at("facility"), u32::from(self.facility), 0, 23)?;
-        match &self.tls {
-            Some(_) if self.transport != Transport::Tls => {
-                check::fault(at("tls"), "certificates are for transport = \"tls\" only")
-            }
-            Some(tls) => check_tls(at, tls),
-            None => Ok(()),
-        }
+        check_certificates(at, self.transport == Transport::Tls, self.tls.as_ref())
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::terminal::Person;
 use super::{Container, debug, kits, marks, nothing_is_left, wait_until};
 use crate::agent::purser;
-use crate::lab::{IMAGE, Lab, output, run, source_dir, unique, wait_limited};
+use crate::lab::{IMAGE, Lab, output, podman, run, unique, wait_limited};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const SOCKET: &str = "unix:///var/run/docker.sock";
@@ -373,14 +373,6 @@ fn no_version_of_the_api_is_pinned() -> Result<()> {
 fn engines_without_a_merged_dir() -> Result<()> {
     let lab = Lab::enter()?;
     let name = unique("purser-test-compat-podman");
-    let podman = || {
-        let mut podman = Command::new("podman");
-        podman
-            .arg("--runtime")
-            .arg(source_dir().join("podman-runtime.sh"))
-            .args(["--cgroup-manager", "cgroupfs"]);
-        podman
-    };
     let mut create = podman();
     create.args(["run", "-d", "--network", "none", "--name", &name, "--rootfs"]).arg(lab.root());
     run(create.args(["/bin/sleep", "1000"]))?;
