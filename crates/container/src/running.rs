@@ -3,6 +3,7 @@
 //! asked, so the answer comes at once and while a daemon hangs. Files may be old, so a process counts only
 //! when its cgroup says that it is the container's.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use crate::files::{self, FILE_LIMIT};
 use crate::identity::is_full_id;
+use crate::info::Raw;
 use crate::oci::{Bundle, Row, crio, named_by_id, stored};
 use crate::{Cgroup, Info, Pod, Runtime, Sources, api, identify, parse_proc_cgroup};
 
@@ -59,6 +61,15 @@ impl Recorded {
             started: None,
             owner: None,
         }
+    }
+
+    /// A container that does not run, by what its engine has written down.
+    pub fn noted(runtime: Runtime, id: String, image: String, labels: BTreeMap<String, String>) -> Recorded {
+        let image = Some(image);
+        Recorded::from_info(
+            Info::from_raw(Raw { id, runtime, name: None, image, image_id: None, labels }),
+            None,
+        )
     }
 
     pub(crate) fn from_info(info: Info, pid: Option<i32>) -> Recorded {

@@ -3,7 +3,7 @@
 //! store documents and packed layers, each snapshotter a database and directories. Layout of containerd 1.2 to 2.
 
 use crate::ImageError;
-use crate::bolt::{Bolt, Bucket, consistent};
+use crate::bolt::{Bolt, Bucket, Value, consistent};
 use crate::config::{Bundle, Config, Document};
 use crate::docker::chain;
 use crate::files::{DOCUMENT_LIMIT, Place, digits};
@@ -18,6 +18,8 @@ const META: &str = "io.containerd.metadata.v1.bolt/meta.db";
 const CONTENT: &str = "io.containerd.content.v1.content/blobs/sha256";
 /// Snapshotters that keep directories to be laid over each other.
 const SNAPSHOTTERS: [&str; 2] = ["overlayfs", "fuse-overlayfs"];
+/// The namespace in which Docker has its containers.
+const NOT_HERE: &str = "moby";
 const NAMESPACES_LIMIT: usize = 1000;
 const ROWS_LIMIT: usize = 100_000;
 /// How many indexes within indexes are followed.
@@ -33,10 +35,10 @@ pub(crate) fn images(root: &Path) -> Vec<Image> {
         let mut all: Vec<Image> = Vec::new();
         let Some(top) = bolt.bucket(&["v1"])? else { return Ok(all) };
         for (namespace, bucket) in bolt.buckets(&top, NAMESPACES_LIMIT)? {
-            let Some(crate::bolt::Value::Bucket(rows)) = bolt.get(&bucket, b"images")? else { continue };
+            let Some(Value::Bucket(rows)) = bolt.get(&bucket, b"images")? else { continue };
             let mut known: BTreeMap<String, usize> = BTreeMap::new();
             for (name, row) in bolt.buckets(&rows, ROWS_LIMIT)? {
-                let Some(crate::bolt::Value::Bucket(target)) = bolt.get(&row, b"target")? else { continue };
+                let Some(Value::Bucket(target)) = bolt.get(&row, b"target")? else { continue };
                 let digest = bolt.text(&target, "digest")?.unwrap_or_default();
                 let Some(id) = digits(&digest) else { continue };
                 // CRI also keeps ids as names.
@@ -62,6 +64,65 @@ pub(crate) fn images(root: &Path) -> Vec<Image> {
         Ok(all)
     };
     asked(&place, META, ask).ok().flatten().unwrap_or_default()
+}
+
+/// A container that containerd knows of, whether it runs or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its whole id.
+    pub id: String,
+    /// The image's name.
+    pub image: String,
+    /// Labels and annotations: its names, and the pod.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Containers of all namespaces but Docker's, who knows more of its own; the newest first. Not those that only hold a
+/// pod together: there is nothing to look at in them.
+pub(crate) fn kept(root: &Path) -> Vec<Kept> {
+    let Some(place) = Place::open(root) else { return Vec::new() };
+    let ask = |bolt: &Bolt| {
+        let mut all = Vec::new();
+        let Some(top) = bolt.bucket(&["v1"])? else { return Ok(Vec::new()) };
+        for (namespace, bucket) in bolt.buckets(&top, NAMESPACES_LIMIT)? {
+            let Some(Value::Bucket(rows)) = bolt.get(&bucket, b"containers")? else { continue };
+            for (id, row) in bolt.buckets(&rows, ROWS_LIMIT)?.into_iter().filter(|_| namespace != NOT_HERE) {
+                let mut labels = labels(bolt, &row)?;
+                let spec = bolt.bytes(&row, "spec")?.unwrap_or_default();
+                labels.extend(any_value(&spec).map(annotations).unwrap_or_default());
+                if labels.get("io.cri-containerd.kind").is_some_and(|kind| kind == "sandbox") {
+                    continue;
+                }
+                let image = bolt.text(&row, "image")?.unwrap_or_default();
+                // Big-endian seconds behind a byte for the form.
+                let made = bolt.bytes(&row, "createdat")?.unwrap_or_default();
+                all.push((made, Kept { id, image, labels }));
+            }
+        }
+        all.sort_by(|one, other| other.0.cmp(&one.0));
+        Ok(all.into_iter().map(|(_, kept)| kept).collect())
+    };
+    asked(&place, META, ask).ok().flatten().unwrap_or_default()
+}
+
+/// Whoever made a pod's container wrote its names into what the runtime is told, too.
+fn annotations(spec: &[u8]) -> BTreeMap<String, String> {
+    #[derive(Default, Deserialize)]
+    struct Spec {
+        #[serde(default)]
+        annotations: Option<BTreeMap<String, String>>,
+    }
+    serde_json::from_slice::<Spec>(spec).unwrap_or_default().annotations.unwrap_or_default()
+}
+
+fn labels(bolt: &Bolt, row: &Bucket) -> io::Result<BTreeMap<String, String>> {
+    let Some(Value::Bucket(labels)) = bolt.get(row, b"labels")? else { return Ok(BTreeMap::new()) };
+    let text = |bytes| String::from_utf8(bytes).ok();
+    let pairs = bolt.all(&labels, ROWS_LIMIT)?.into_iter().filter_map(|(key, value)| match value {
+        Value::Bytes(value) => Some((text(key)?, text(value)?)),
+        Value::Bucket(_) => None,
+    });
+    Ok(pairs.collect())
 }
 
 /// An answer of a database; `None` when there is none.
@@ -242,7 +303,7 @@ fn numbers(bolt: &Bolt, name: &str) -> io::Result<Option<Vec<u64>>> {
     let mut found = Vec::new();
     let mut at = name.to_owned();
     while !at.is_empty() {
-        let Some(crate::bolt::Value::Bucket(row)) = bolt.get(&rows, at.as_bytes())? else { return Ok(None) };
+        let Some(Value::Bucket(row)) = bolt.get(&rows, at.as_bytes())? else { return Ok(None) };
         let Some(id) = id(bolt, &row)? else { return Ok(None) };
         found.push(id);
         if found.len() > LAYERS_LIMIT {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Over all stores of the host: which images there are, which of them a word means, where a container is.
 
+use crate::containerd::Kept;
 use crate::reference::Reference;
 use crate::tree::{Image, Tree};
 use crate::{ImageError, Stores, containerd, docker, storage};
@@ -54,6 +55,14 @@ pub fn find(stores: &Stores, word: &str, shown: &dyn Fn(&Image) -> bool) -> Resu
             }
         }
     }
+}
+
+/// Containers of which nothing but containerd's own database knows once they have ended, the newest of each store first.
+/// Those of users are left out: only a process could show whose they are.
+#[must_use]
+pub fn kept(stores: &Stores) -> Vec<Kept> {
+    let of_host = stores.containerd.iter().filter(|root| !stores.is_of_user(root));
+    of_host.flat_map(|root| containerd::kept(root)).collect()
 }
 
 /// The tree of a container that need not run, by its whole id.

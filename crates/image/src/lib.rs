@@ -27,8 +27,9 @@ mod view;
 
 pub use archive::{Archive, digest};
 pub use config::Config;
+pub use containerd::Kept;
 pub use error::ImageError;
-pub use find::{find, images, stopped};
+pub use find::{find, images, kept, stopped};
 pub use stores::{Engine, Stores, architecture};
 pub use tree::{Image, Tree, Volume};
 pub use view::{Opened, View};

@@ -165,12 +165,15 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     if fitting.is_empty() {
         fitting = self::fitting(others.get_or_insert_with(|| unrecorded(sources)), &wanted);
     }
+    if fitting.is_empty() {
+        fitting = newest(self::fitting(&kept(), &wanted));
+    }
     let fitting = meant(fitting, knows);
     let [one] = fitting.as_slice() else {
         if !fitting.is_empty() {
             bail!(unclear(Unclear::Several, word, &fitting));
         }
-        // Of one that does not run containerd has no state, only files.
+        // As above, of an engine that a user has.
         if let Wanted::Container(_, id) = &wanted
             && let Ok(found) = files_of(id, "a stopped container")
         {
@@ -206,6 +209,22 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     };
     let subject = Subject::Running(held(pid, says, word)?);
     Ok(Found { subject, name: one.name.clone(), container: Some(one.clone()) })
+}
+
+/// Containers of containerd that do not run: it keeps no state of them, only files.
+fn kept() -> Vec<Recorded> {
+    let all = image::kept(&super::still::stores()).into_iter();
+    all.map(|one| Recorded::noted(Runtime::Containerd, one.id, one.image, one.labels)).collect()
+}
+
+/// Of a pod's container that was started again and again the last one, which is the first here.
+fn newest(mut fitting: Vec<Recorded>) -> Vec<Recorded> {
+    let mut seen = BTreeSet::new();
+    fitting.retain(|one| {
+        let of_pod = one.pod.as_ref().map(|pod| (pod.namespace.clone(), pod.name.clone(), one.name.clone()));
+        of_pod.is_none_or(|key| seen.insert(key))
+    });
+    fitting
 }
 
 /// Of all that fit those that can be meant.
@@ -269,7 +288,7 @@ pub(super) fn running(sources: &Sources) -> Vec<Recorded> {
 /// The containers that do not run.
 pub(super) fn still(sources: &Sources) -> Vec<Recorded> {
     let is_still = |one: &Recorded| one.pid.is_none_or(|pid| !one.is_at(pid));
-    let all = container::recorded(sources).into_iter().chain(container::elsewhere(sources));
+    let all = container::recorded(sources).into_iter().chain(container::elsewhere(sources)).chain(kept());
     let mut seen = BTreeSet::new();
     all.filter(is_still).filter(|one| seen.insert(one.id.clone())).collect()
 }
