@@ -118,6 +118,11 @@ impl Containerd {
         ctr
     }
 
+    /// Whether there is a task of a container.
+    pub(crate) fn runs(&self, id: &str) -> Result<bool> {
+        Ok(run(self.ctr().args(["tasks", "ls", "-q"]))?.lines().any(|line| line == id))
+    }
+
     /// The lab's root as an image whose own command waits, as that of a pod does.
     fn import(&self, lab: &Lab) -> Result<()> {
         let (root, image) = (self.at("root.tar"), self.at("image.tar"));
@@ -155,6 +160,12 @@ impl Message {
         }
         self.0.push(length.to_le_bytes()[0]);
         self.0.extend_from_slice(value.as_ref());
+        self
+    }
+
+    /// One below 128.
+    pub(crate) fn number(mut self, field: u8, value: u8) -> Message {
+        self.0.extend([field << 3, value]);
         self
     }
 

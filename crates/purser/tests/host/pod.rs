@@ -103,8 +103,13 @@ impl<'a> Pod<'a> {
 
     /// Starts a container in it and gives its id.
     pub(crate) fn start(&self, name: &str, command: &[&str]) -> Result<String> {
+        self.start_again(name, 0, command)
+    }
+
+    /// The same when there was one of this name before.
+    pub(crate) fn start_again(&self, name: &str, attempt: u8, command: &[&str]) -> Result<String> {
         let mut config = Message::default()
-            .message(1, &Message::default().bytes(1, name))
+            .message(1, &Message::default().bytes(1, name).number(2, attempt))
             .message(2, &Message::default().bytes(1, self.containerd.image()));
         for word in command {
             config = config.bytes(3, word);

@@ -42,6 +42,14 @@ fn containers_of_a_pod() -> Result<()> {
     // Without the container's name it may be either.
     let said = refused(&format!("k8s:purser-test/{}", pod.name), &[])?;
     ensure!(said.contains("may be one of several") && said.contains(&word), "{said}");
+    // One that has done its work, and the last of those that were started again.
+    for (attempt, text) in [(0, "once"), (1, "again")] {
+        let done = pod.start_again("done", attempt, &["/bin/sh", "-c", &format!("echo {text} > /tmp/x")])?;
+        super::wait_until("it has ended", || Ok(!containerd.runs(&done)?))?;
+    }
+    let done = format!("k8s:purser-test/{}/done", pod.name);
+    let told = super::super::printed(&done, &[], &["sh", "-c", "cat /tmp/x; echo more > /tmp/x"])?;
+    ensure!(told == "again\n", "{told}");
     let said = refused(&format!("k8s:purser-test/{}/none", pod.name), &[])?;
     ensure!(said.contains("no container is called") && said.contains(&word), "{said}");
     pod.remove()

@@ -2,13 +2,17 @@
 //! Containers of LXC and of systemd-nspawn.
 
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Running, running, sessions_work, start};
 use crate::group::Group;
 use crate::lab::{Lab, unique};
 use crate::machines::{Lxc, Place};
+
+/// Whom root of such a container is on the host; nspawn wants a multiple of 65536.
+const FIRST: u32 = 14 << 16;
 
 #[test]
 fn containers_of_lxc() -> Result<()> {
@@ -49,4 +53,54 @@ fn containers_of_nspawn() -> Result<()> {
         worked?;
     }
     Ok(())
+}
+
+/// Users of their own: root in there is nobody on the host.
+#[test]
+fn machines_with_users_of_their_own() -> Result<()> {
+    let lab = Lab::enter()?;
+    let root = |pid: i32| -> Result<()> {
+        let owner = super::super::status(pid, "Uid").unwrap_or_default();
+        ensure!(owner.split_whitespace().all(|uid| uid == FIRST.to_string()), "of user {owner}");
+        Ok(())
+    };
+    let place = Place::make(&lab)?;
+    let name = unique("purser-test-debug-users");
+    let time = format!("{}.7", 300_000 + std::process::id());
+    let users = format!("--private-users={FIRST}:65536");
+    let words = [&users, "--private-users-ownership=chown", "/bin/sleep", &time];
+    let mut child = start(&mut place.nspawn(&name, &words))?;
+    let worked = running(&["/bin/sleep", &time]).and_then(|pid| {
+        root(pid)?;
+        sessions_work(&Running { words: &[&name, &format!("nspawn:{name}")], pid, id: &name })?;
+        crate::lab::signal(u32::try_from(pid)?, "KILL")
+    });
+    if worked.is_err() {
+        child.kill()?;
+    }
+    child.wait()?;
+    worked?;
+
+    // The files are these users' by now.
+    let time = format!("{}.8", 300_000 + std::process::id());
+    let init = format!("lxc.init.cmd=/bin/sleep {time}");
+    let map = |kind: &str| format!("lxc.idmap={kind} 0 {FIRST} 65536");
+    let mut command = place.lxc("lxc-start", &name)?;
+    command.args(["-F", "-s", &init, "-s", &map("u"), "-s", &map("g")]);
+    let lxc = Lxc::start(&mut with_numbers(&command), &place, &name)?;
+    let pid = running(&["/bin/sleep", &time])?;
+    root(pid)?;
+    sessions_work(&Running { words: &[&name, &format!("lxc:{name}")], pid, id: &name })?;
+    lxc.stop()
+}
+
+/// In mounts of its own, where root may give these numbers away.
+fn with_numbers(command: &Command) -> Command {
+    let script = "set -eu; etc=$(mktemp -d); mount -t tmpfs etc \"$etc\"; cp -a /etc/. \"$etc\"; \
+        for file in subuid subgid; do echo \"root:$1:65536\" >> \"$etc/$file\"; done; \
+        mount --bind \"$etc\" /etc; umount \"$etc\"; rmdir \"$etc\"; shift; exec \"$@\"";
+    let mut own = Command::new("unshare");
+    own.args(["-m", "sh", "-c", script, "numbers", &FIRST.to_string()]);
+    own.arg(command.get_program()).args(command.get_args());
+    own
 }

@@ -155,3 +155,27 @@ fn runc_of_a_user() -> Result<()> {
     run(&mut runc(&["delete", "-f", &name]))?;
     worked
 }
+
+/// A runtime in a container: its containers have no name on the host, and are entered by their processes.
+#[test]
+fn a_container_in_a_container() -> Result<()> {
+    let lab = Lab::enter()?;
+    let (bundle, name) = (Bundle::make(lab.root(), 5, &Value::Null)?, unique("purser-test-nested"));
+    let script = "mount -t proc proc /proc && mount -t tmpfs run /run && exec runc run -b \"$1\" \"$2\"";
+    let mut outer = Command::new("unshare");
+    outer.args(["-m", "-p", "-f", "--kill-child", "sh", "-c", script, "outer"]).arg(bundle.path()).arg(&name);
+    let mut child = start(&mut outer)?;
+    let worked = bundle.pid().and_then(|pid| {
+        let numbers = super::super::status(pid, "NSpid").unwrap_or_default();
+        ensure!(numbers.split_whitespace().count() == 3, "not a container in a container: {numbers}");
+        sessions_work(&Running { words: &[&format!("pid:{pid}")], pid, id: &name })?;
+        let said = refused(&format!("runc:{name}"), &[])?;
+        ensure!(said.contains("no container of") || said.contains("no container is called"), "{said}");
+        crate::lab::signal(u32::try_from(pid)?, "KILL")
+    });
+    if worked.is_err() {
+        child.kill()?;
+    }
+    child.wait()?;
+    worked
+}
