@@ -56,7 +56,7 @@ pub use signals::{Ask, Signals};
 pub use spec::{Bind, Failure, Held, Kit, Limits, Source, Spec, Way, Window};
 pub use stand::{Layers, Stand, stand, stand_in};
 pub use target::{Facts, Target};
-pub use terminal::{Raw, wait_for_front};
+pub use terminal::{Raw, is_utf8, wait_for_front};
 pub use witness::{Ended, Shown, Witness};
 
 #[cfg(feature = "said")]

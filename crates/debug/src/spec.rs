@@ -31,6 +31,8 @@ pub struct Spec {
     pub work_dir: Option<PathBuf>,
     /// The size of the terminal; without one the program gets the client's own descriptors.
     pub terminal: Option<Window>,
+    /// Whether a letter of several bytes is one letter to it.
+    pub utf8: bool,
     /// The program's environment beside what the session sets itself.
     pub environment: Vec<(OsString, OsString)>,
     /// The program's capabilities when it runs as root of the target.

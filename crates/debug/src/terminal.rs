@@ -8,7 +8,8 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
-    LocalModes, OptionalActions, Termios, Winsize, tcdrain, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    InputModes, LocalModes, OptionalActions, Termios, Winsize, tcdrain, tcgetattr, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,7 +22,8 @@ pub(crate) struct Terminal {
 }
 
 /// A new terminal among those that the session's root has, so that its name means something in there.
-pub(crate) fn new(window: Window, owner: u32) -> Result<Terminal, StepError> {
+/// With `utf8` a letter of several bytes is one letter, as where somebody takes it back.
+pub(crate) fn new(window: Window, utf8: bool, owner: u32) -> Result<Terminal, StepError> {
     let opening = || step::<rustix::io::Errno>("opening a terminal among the target's");
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let master = open("/dev/pts/ptmx", flags, Mode::empty())
@@ -31,6 +33,9 @@ pub(crate) fn new(window: Window, owner: u32) -> Result<Terminal, StepError> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = ioctl_tiocgptpeer(&master, flags).map_err(opening())?;
     resize(master.as_fd(), window).map_err(step("sizing the terminal"))?;
+    let mut state = tcgetattr(&slave).map_err(opening())?;
+    state.input_modes.set(InputModes::IUTF8, utf8);
+    tcsetattr(&slave, OptionalActions::Now, &state).map_err(opening())?;
     let owner = rustix::fs::Uid::from_raw(owner);
     rustix::fs::fchown(&slave, Some(owner), None).map_err(step("giving the terminal to the user"))?;
     Ok(Terminal { master, slave })
@@ -55,6 +60,11 @@ pub(crate) fn resize(terminal: BorrowedFd<'_>, window: Window) -> io::Result<()>
 pub(crate) fn window(terminal: BorrowedFd<'_>) -> Option<Window> {
     let size = tcgetwinsize(terminal).ok()?;
     Some(Window { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Whether a letter of several bytes is one letter to the terminal on standard input.
+pub fn is_utf8() -> bool {
+    tcgetattr(rustix::stdio::stdin()).is_ok_and(|state| state.input_modes.contains(InputModes::IUTF8))
 }
 
 impl Window {

@@ -140,7 +140,7 @@ fn entering(error: rustix::io::Errno) -> Failure {
 fn connect(spec: &Spec, link: &Link, streams: [OwnedFd; 3]) -> Result<Streams, Failure> {
     let Some(window) = spec.terminal else { return Ok(Streams::Own(streams)) };
     let owner = users::identity(spec.user.as_deref()).map_err(Failure::ours)?.user;
-    let terminal = terminal::new(window, owner)?;
+    let terminal = terminal::new(window, spec.utf8, owner)?;
     link.send(Kind::Master, b"", &[terminal.master.as_fd()]).map_err(step("handing the terminal over"))?;
     Ok(Streams::Terminal(terminal.slave))
 }

@@ -46,6 +46,7 @@ pub(super) fn specification(
         user: session.user.clone(),
         work_dir: session.work_dir.clone(),
         terminal,
+        utf8: terminal.is_some() && debug::is_utf8(),
         environment,
         capabilities,
         granted,

@@ -54,8 +54,11 @@ fn a_shell_has_its_jobs() -> Result<()> {
     person.sees("# ")?;
     person.types("echo code-$?\r")?;
     person.sees("\ncode-131\r\n")?;
+    person.sees("# ")?;
     // The end of what is typed is the end of the shell.
-    person.types("(exit 19)\r\x04")?;
+    person.types("(exit 19)\r")?;
+    person.sees("# ")?;
+    person.types("\x04")?;
     ensure!(person.ends()? == Some(19) && person.is_cooked()?, "another end");
     nothing_is_left(&before)
 }

@@ -33,9 +33,14 @@ fn a_killed_client_leaves_a_terminal() -> Result<()> {
     let turn = Turn::take()?;
     let (target, before) = (turn.target()?, marks());
     let processes = target.processes()?;
-    for (word, code) in
-        [("KILL", None), ("TERM", Some(143)), ("HUP", Some(129)), ("INT", Some(130)), ("QUIT", Some(131))]
-    {
+    for (word, code) in [
+        ("KILL", None),
+        ("TERM", Some(143)),
+        ("HUP", Some(129)),
+        ("INT", Some(130)),
+        ("QUIT", Some(131)),
+        ("USR1", Some(138)),
+    ] {
         let mut person = editing(target)?;
         person.receives(word)?;
         let ended = person.ends()?;

@@ -129,13 +129,18 @@ fn leaving_and_coming_back() -> Result<()> {
     let id = session["id"].as_str().context("a session without an id")?.to_owned();
     let attach = || {
         let mut attach = purser();
-        attach.args(["debug", "attach", &id[..6]]);
+        attach.args(["debug", "attach", "--detach-keys", "ctrl-b,z", &id[..6]]);
         attach
     };
     let mut second = Person::at(attach())?;
     second.sees("on-the-screen")?;
     second.types("echo $word\r")?;
     second.sees("\nremembered")?;
+    second.types("\x10\x11\x02z")?;
+    second.sees("goes on")?;
+    ensure!(second.ends()? == Some(0) && second.is_cooked()?, "leaving again left the terminal raw");
+    let mut second = Person::at(attach())?;
+    second.sees("remembered")?;
     // Whoever comes last has it.
     let mut third = Person::at(attach())?;
     third.sees("remembered")?;

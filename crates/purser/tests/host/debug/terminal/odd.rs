@@ -104,6 +104,22 @@ fn letters_of_several_bytes_are_typed_one_by_one() -> Result<()> {
     Ok(())
 }
 
+/// As at home: where a letter of several bytes is one letter, it is taken back as one.
+#[test]
+fn a_letter_is_taken_back_as_at_home() -> Result<()> {
+    let turn = Turn::take()?;
+    for (utf8, wanted) in [(true, "[ab]\r\n"), (false, "[a\u{fffd}b]\r\n")] {
+        let command =
+            debug(turn.name()?, &[], &["sh", "-c", "stty -echo; echo begin; read word; echo [$word]"])?;
+        let mut person = Person::with_letters(command, utf8)?;
+        person.sees("begin")?;
+        person.types("aü\x7fb\r")?;
+        person.sees("]\r\n")?;
+        ensure!(person.ends()? == Some(0) && person.seen().contains(wanted), "{utf8}: {:?}", person.seen());
+    }
+    Ok(())
+}
+
 /// A program that reads nothing holds up neither sizes nor the keys.
 #[test]
 fn sizes_overtake_what_nobody_reads() -> Result<()> {

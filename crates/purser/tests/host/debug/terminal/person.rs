@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::super::{status, wait_until};
 use crate::lab::{signal, wait_limited};
@@ -59,6 +59,16 @@ impl Person {
     /// Without a word on which terminal it is.
     pub(super) fn as_is(mut command: Command, rows: u16, columns: u16) -> Result<Person> {
         let (master, slave) = terminal(rows, columns)?;
+        connect(&mut command, &slave)?;
+        Ok(Person { master, slave, client: command.spawn()?, seen: Vec::new() })
+    }
+
+    /// At a terminal that takes letters of several bytes for one, or does not.
+    pub(super) fn with_letters(mut command: Command, utf8: bool) -> Result<Person> {
+        let (master, slave) = terminal(24, 80)?;
+        let mut state = tcgetattr(&slave)?;
+        state.input_modes.set(InputModes::IUTF8, utf8);
+        tcsetattr(&slave, OptionalActions::Now, &state)?;
         connect(&mut command, &slave)?;
         Ok(Person { master, slave, client: command.spawn()?, seen: Vec::new() })
     }

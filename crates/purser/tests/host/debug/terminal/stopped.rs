@@ -152,3 +152,25 @@ fn in_the_background_it_stops() -> Result<()> {
     person.ends()?;
     nothing_is_left(&before)
 }
+
+/// With pipes, too: what waits is passed on when it goes on.
+#[test]
+fn a_command_without_a_terminal_stops_and_goes_on() -> Result<()> {
+    let turn = Turn::take()?;
+    let before = marks();
+    let mut person = Person::at_a_shell()?;
+    let script = "echo begin; read line; echo got-$line; exit 6";
+    person.types(&format!("{}\r", line(&debug(turn.name()?, &["-T"], &["sh", "-c", script])?)))?;
+    person.sees("\rbegin\r\n")?;
+    person.types("\x1a")?;
+    person.sees(HOST)?;
+    person.types("fg\r")?;
+    person.sees("-T")?;
+    person.types("a-word\r")?;
+    person.sees("got-a-word\r\n")?;
+    person.sees(HOST)?;
+    person.types("echo code-$?; exit\r")?;
+    person.sees("\rcode-6\r\n")?;
+    person.ends()?;
+    nothing_is_left(&before)
+}
