@@ -51,6 +51,14 @@ pub enum DebugError {
         /// What was asked for.
         id: String,
     },
+    /// A keeper that says nothing.
+    #[error(
+        "the keeper of session {id} has not ended it within 10 s; is it stopped? kill -CONT it, or kill -9, which ends all"
+    )]
+    Silent {
+        /// The session.
+        id: String,
+    },
     /// A session without a terminal.
     #[error("session {id} has no terminal to attach to; end it with: purser debug end {id}")]
     NoTerminal {

@@ -363,9 +363,9 @@ impl Keeper {
             _ if !cleared => {
                 let text = "processes of the session do not end, perhaps in a file system that hangs; \
                             the next purser debug tries again";
-                self.tell(Kind::Failed, &serde_json::to_vec(&Failure::ours(text)).unwrap_or_default());
+                self.tell(Kind::Failed, &Failure::ours(text).payload());
             }
-            Some(failure) => self.tell(Kind::Failed, &serde_json::to_vec(&failure).unwrap_or_default()),
+            Some(failure) => self.tell(Kind::Failed, &failure.payload()),
             None => self.tell(Kind::Exited, &[self.end.code.unwrap_or_default()]),
         }
         self.wait_for_client();

@@ -6,6 +6,7 @@ use crate::client::{Outcome, Sentence};
 use crate::group;
 use crate::keys::DetachKeys;
 use crate::link::{Kind, Link};
+use crate::target::is_over_within;
 use crate::{DebugError, client, terminal};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -90,14 +91,13 @@ pub fn attach(directory: &Path, id: &str, keys: &DetachKeys) -> Result<Outcome, 
 /// Ends a session and waits until it is over.
 ///
 /// # Errors
-/// When there is no such session.
+/// When there is no such session, or its keeper does not answer.
 pub fn end(directory: &Path, id: &str) -> Result<String, DebugError> {
     let id = full(directory, id)?;
     let link = knock(directory, &id).map_err(|_| DebugError::NoSession { id: id.clone() })?;
     link.send(Kind::End, b"", &[]).map_err(|_| DebugError::NoSession { id: id.clone() })?;
-    // The keeper closes it when all is gone, or is killed.
-    link.receive().unwrap_or_default();
-    Ok(id)
+    // The keeper closes it when all is gone, or is killed. One that somebody has stopped says nothing.
+    if is_over_within(link.as_fd(), PATIENCE) { Ok(id) } else { Err(DebugError::Silent { id }) }
 }
 
 /// Ends what is left of sessions whose keeper is gone, and removes it. For every client and for the agent's

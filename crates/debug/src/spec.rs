@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// The most letters of a failure that are told. Each may take six bytes in a message.
+const FAILURE_LIMIT: usize = 2000;
+
 /// Everything a keeper needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -177,5 +180,33 @@ impl Failure {
     /// A failure of ours.
     pub(crate) fn ours(text: impl Into<String>) -> Failure {
         Failure { code: 125, text: text.into() }
+    }
+
+    /// As a message has it, in which there is room for only so much of a name.
+    pub(crate) fn payload(&self) -> Vec<u8> {
+        let mut told = self.clone();
+        if let Some((at, _)) = told.text.char_indices().nth(FAILURE_LIMIT) {
+            told.text.truncate(at);
+            told.text.push('…');
+        }
+        serde_json::to_vec(&told).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use crate::link::PAYLOAD_LIMIT;
+
+    #[test]
+    fn a_long_failure_is_told_as_far_as_there_is_room() {
+        for letter in ["x", "\u{1}", "\u{1f980}"] {
+            let payload = Failure::ours(format!("no user {}", letter.repeat(100_000))).payload();
+            assert!(payload.len() < PAYLOAD_LIMIT);
+            let told: Failure = serde_json::from_slice(&payload).unwrap();
+            assert!(told.text.starts_with("no user ") && told.text.ends_with('…'));
+        }
+        let short: Failure = serde_json::from_slice(&Failure::ours("why").payload()).unwrap();
+        assert_eq!((short.code, short.text.as_str()), (125, "why"));
     }
 }

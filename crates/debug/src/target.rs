@@ -6,7 +6,7 @@ use crate::DebugError;
 use crate::rights::Capabilities;
 use crate::stand::Hold;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat2, statx};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,13 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Duration;
 
+/// Time for the target's file systems to say whether a program is there.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest environment looked at.
 const ENVIRONMENT_LIMIT: usize = 1 << 20;
 /// The longest PATH taken over.
@@ -143,7 +146,11 @@ impl Target {
         }
         let has_our_mounts = !ThreadNameSpaceType::from_bits_retain(self.facts.namespaces)
             .contains(ThreadNameSpaceType::MOUNT);
-        let place = |root: &str| fs::metadata(root).map(|meta| (meta.dev(), meta.ino())).ok();
+        // What is known of it without asking, for a file system of the target may not answer.
+        let place = |root: &str| {
+            let stat = statx(CWD, root, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
+            Some((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+        };
         let own = place(&format!("/proc/{}/root", self.facts.pid));
         // One that cannot be looked at is none of a container, as far as we know.
         has_our_mounts || own.is_none() || ["/", "/proc/1/root"].iter().any(|host| place(host) == own)
@@ -160,27 +167,37 @@ impl Target {
         if self.is_over() { Err(io::ErrorKind::NotFound.into()) } else { Ok(owner) }
     }
 
-    /// Whether a program of this name is where the target's process looks for programs.
+    /// Whether a program of this name is where the target's process looks for programs. A file system of the target that
+    /// does not answer has none.
     pub fn has_program(&self, name: &OsStr) -> bool {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
         let root = format!("/proc/{}/root", self.facts.pid);
-        let Ok(root) = rustix::fs::open(&root, flags | OFlags::DIRECTORY, Mode::empty()) else {
-            return false;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(root) = rustix::fs::open(&root, flags, Mode::empty()) else { return false };
+        let path = self.facts.path.as_deref().unwrap_or(crate::program::USUAL_PATH).to_owned();
+        let name = name.to_owned();
+        let (answer, answered) = sync_channel(1);
+        let look = move || {
+            let dirs = path.split(':').filter(|dir| dir.starts_with('/'));
+            let found = dirs.into_iter().any(|dir| is_file(root.as_fd(), &Path::new(dir).join(&name)));
+            // Whoever asked may have gone on.
+            answer.send(found).unwrap_or_default();
         };
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let is_file = |dir: &str| {
-            let file = openat2(&root, Path::new(dir).join(name), flags, Mode::empty(), resolve);
-            let stat = file.and_then(|file| fstat(&file));
-            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-        };
-        let path = self.facts.path.as_deref().unwrap_or(crate::program::USUAL_PATH);
-        path.split(':').filter(|dir| dir.starts_with('/')).any(is_file)
+        let thread = thread::Builder::new().name("look".to_owned()).spawn(look);
+        thread.is_ok() && answered.recv_timeout(PATIENCE).unwrap_or_default()
     }
 
     /// The name of its program, at most 15 bytes.
     pub fn command(&self) -> &str {
         &self.facts.command
     }
+}
+
+/// Whether a regular file is at a path of a root, links and all.
+fn is_file(root: BorrowedFd<'_>, path: &Path) -> bool {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let stat = file.and_then(|file| fstat(&file));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 /// Whether the process behind a descriptor has ended.

@@ -86,7 +86,7 @@ fn stand(spec: &Spec, link: &Link, members: Members, streams: Streams) {
 }
 
 fn tell_failure(link: &Link, failure: &Failure) {
-    let payload = serde_json::to_vec(failure).unwrap_or_default();
+    let payload = failure.payload();
     // A keeper that is gone has nobody to tell.
     link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
 }
@@ -180,7 +180,7 @@ impl Warden {
         match fork(None).map_err(step("starting a process in the target"))? {
             Forked::Child => {
                 let failure = program::become_program(spec, who, streams, own);
-                let payload = serde_json::to_vec(&failure).unwrap_or_default();
+                let payload = failure.payload();
                 its_status.write_all(&payload).unwrap_or_default();
                 exit_now(failure.code)
             }

@@ -31,7 +31,7 @@ pub(super) fn begin() -> Result<Keeper, Option<(String, Failure)>> {
         Err(failure) => (None, Err((link, failure))),
     };
     begun.map_err(|(link, failure)| {
-        let payload = serde_json::to_vec(&failure).unwrap_or_default();
+        let payload = failure.payload();
         link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
         note.map(|note| (note, failure))
     })

@@ -111,7 +111,7 @@ impl Keeper {
             target: self.spec.target.chars().take(256).collect(),
             pid: self.spec.facts.pid,
             command,
-            user: self.spec.user.clone(),
+            user: self.spec.user.as_ref().map(|user| user.chars().take(256).collect()),
             kits: self.spec.kits.iter().map(|kit| kit.name.clone()).take(64).collect(),
             since_secs: self.spec.since_secs,
             owner: self.spec.owner,
@@ -123,7 +123,7 @@ impl Keeper {
     fn attach(&mut self, guest: Link, mut message: Message) {
         let Some(screen) = &mut self.screen else {
             let failure = Failure::ours("this session has no terminal");
-            guest.offer(Kind::Failed, &serde_json::to_vec(&failure).unwrap_or_default()).unwrap_or_default();
+            guest.offer(Kind::Failed, &failure.payload()).unwrap_or_default();
             return;
         };
         let saved = message.descriptors.pop().and_then(|terminal| Saved::of(terminal).ok());

@@ -47,7 +47,7 @@ pub fn stand(open: impl FnOnce(&str, BorrowedFd<'_>) -> Result<Layers, String>) 
 }
 
 fn tell(link: &Link, failure: &Failure) {
-    let payload = serde_json::to_vec(failure).unwrap_or_default();
+    let payload = failure.payload();
     // A client that is gone has nobody to tell.
     link.send(Kind::Failed, &payload, &[]).unwrap_or_default();
 }

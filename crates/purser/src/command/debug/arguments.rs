@@ -92,10 +92,11 @@ pub(super) struct Session {
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: DetachKeys,
     /// The most memory the session may use, in MiB.
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) memory_mib: Option<u64>,
     /// The most processes and threads the session may have.
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().processes)]
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().processes,
+        value_parser = clap::value_parser!(u32).range(3..))]
     pub(super) processes: u32,
     /// Have another program's command line: docker-debug. Comes first, and all behind it is that program's.
     #[arg(long = "as", value_name = "PROGRAM")]

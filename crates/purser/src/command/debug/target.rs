@@ -149,8 +149,9 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
         let Some(identity) = container::identity(pid).filter(|_| !target.is_of_host()) else {
             return Ok(Found { subject: Subject::Running(target), name: word.to_owned(), container: None });
         };
-        let name = short(&identity.id).to_owned();
         let known = recorded.into_iter().find(|one| one.id == identity.id);
+        let name = known.as_ref().map(|one| one.name.as_str()).filter(|name| !name.is_empty());
+        let name = name.unwrap_or(short(&identity.id)).to_owned();
         let container = known.unwrap_or_else(|| Recorded::by_cgroup(identity, pid));
         if is_copy {
             return files_of(&container.id, "a copy of a container");

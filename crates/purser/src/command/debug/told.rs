@@ -13,7 +13,7 @@ pub(super) fn tell_still(session: &Session, spec: &Spec, found: &target::Found) 
     if !session.forward.is_empty() {
         return Err(Usage(format!("-L leads nowhere: {} does not run", session.target)));
     }
-    if let Some(of) = still.foreign() {
+    if let Some(of) = still.foreign().map(harmless) {
         let here = image::architecture();
         say(&format!(
             "purser: {} is for {of} and this host is {here}: only tools of kits run",
@@ -25,7 +25,7 @@ pub(super) fn tell_still(session: &Session, spec: &Spec, found: &target::Found) 
             "purser: {} is {}: nothing of it runs, and all changes are discarded",
             session.target, still.what
         ));
-        if let Some(user) = still.user() {
+        if let Some(user) = still.user().map(harmless) {
             say(&format!("purser: it is made to run as {user}; you are root, or give --user"));
         }
     }

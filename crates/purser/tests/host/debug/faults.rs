@@ -2,6 +2,7 @@
 //! Targets that are hostile, frozen, full or half gone: a session all the same, or a clear word why not.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -223,5 +224,34 @@ fn who_comes_has_nothing_of_the_host() -> Result<()> {
         let held = u64::from_str_radix(line.split(' ').nth(1).unwrap_or_default(), 16)?;
         ensure!(held & !allowed == 0, "rights of the host were in there: {line}");
     }
+    Ok(())
+}
+
+/// A target's file system that never answers, where its process looks for programs: nobody waits for it longer than a
+/// moment.
+#[test]
+fn a_file_system_that_never_answers() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let dir = TempDir::with_prefix_in("mute-", temporary())?;
+    let script = "mkdir -p root/bin root/dev root/etc shelf/other/root/bin; cp /bin/busybox root/bin/; \
+                  cp /bin/busybox shelf/other/root/bin/only-here; ln -s only-here shelf/other/root/bin/true";
+    run(Command::new("sh").args(["-ec", script]).current_dir(dir.path()))?;
+    let text = "name = \"other\"\nversion = \"1\"\narch = \"x86_64\"\nsummary = \"x\"\npath = [\"bin\"]\n";
+    fs::write(dir.path().join("shelf/other/kit.toml"), text)?;
+    let mute = super::compiled("mute", dir.path())?;
+    let mut target = Command::new("unshare");
+    target.args(["-m", "--"]).arg(mute).arg(dir.path().join("root")).arg("/bin").env("PATH", "/bin");
+    let mut target = target.stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(target.stdout.take().context("no output")?).read_line(&mut line)?;
+    let mut session = crate::agent::purser();
+    session.args(["debug", &format!("pid:{}", target.id()), "--kits"]).arg(dir.path().join("shelf"));
+    let mut session = session.args(["--", "true"]).stdin(Stdio::null()).spawn()?;
+    let status = wait_limited(&mut session, LIMIT)?;
+    session.kill().unwrap_or_default();
+    target.kill()?;
+    target.wait()?;
+    ensure!(line == "mute\n", "there is no such file system: {line}");
+    ensure!(status.context("it hangs")?.success(), "{status:?}");
     Ok(())
 }
