@@ -25,6 +25,7 @@ use crate::oci::{Descriptor, INDEX_FILE, ImageConfig, ImageManifest, Index, LAYO
 use crate::shelf::{Adding, Shelf, Shelved, Unpacked};
 use crate::sign::{PublicKey, Signature};
 use part::Part;
+use rustix::fs::{Mode, OFlags, open};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -88,7 +89,10 @@ impl Archive {
     /// # Errors
     /// When it cannot be read, or is no image layout with kits.
     pub fn open(path: &Path) -> Result<Archive, KitError> {
-        Archive::of(File::open(path).map_err(files("opening", path))?, path)
+        // A pipe would wait for a writer before it can be told that it is no file.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = open(path, flags, Mode::empty()).map_err(io::Error::from);
+        Archive::of(File::from(file.map_err(files("opening", path))?), path)
     }
 
     /// The same for a file that is open; `path` is what messages call it.

@@ -6,6 +6,10 @@ use crate::config::{Allow, Debug, Forwarding, WRITABLE};
 use debug::{Bind, Forward, Source};
 use std::time::Duration;
 
+/// With one of these a session can do what the host's root can: change its mounts, load a module, read its memory, open
+/// any of its files.
+const AS_GOOD_AS_ROOT: [&str; 4] = ["SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH"];
+
 /// A session that somebody wants.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -98,6 +102,14 @@ fn lack(allow: &Allow, wanted: &Wanted<'_>) -> Option<String> {
         && let Some(capability) = missing(&allow.capabilities, wanted.capabilities)
     {
         return Some(format!("not with capability {capability}"));
+    }
+    // An entry that says nothing of capabilities does not give the host away.
+    let is_root = |word: &&String| AS_GOOD_AS_ROOT.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if allow.capabilities.is_none()
+        && !allow.privileged
+        && let Some(capability) = wanted.capabilities.iter().find(is_root)
+    {
+        return Some(format!("not with capability {capability}, which has to be among its capabilities"));
     }
     if let Some(bind) = wanted.volumes.iter().find(|bind| !may_see(allow, bind))
         && let Source::Host(path) = &bind.source
@@ -227,6 +239,23 @@ forward = true
         assert!(!knows("ann", &[], "db", Some("x")) && !knows("bob", &[], "web-1", Some("x")));
         assert!(knows("root", &[], "db", None) && !knows("root", &[], "db", Some("x")));
         assert!(may_know(&Debug::default(), ("ann", &[]), "db", None));
+    }
+
+    #[test]
+    fn capabilities_of_root_are_named() {
+        let decided = |more: &str, word: &str| {
+            let text = format!("[[debug.allow]]\nname = \"all\"\n{more}\n");
+            let capabilities = ["NET_RAW".to_string(), word.to_string()];
+            let wanted = Wanted { user: "ann", capabilities: &capabilities, ..Wanted::default() };
+            decide(&parse(&text, "policy").unwrap().debug, &wanted)
+        };
+        for word in super::AS_GOOD_AS_ROOT {
+            let refused = decided("", word).unwrap_err();
+            assert!(refused.contains(&format!("not with capability {word}")), "{refused}");
+            assert!(decided("privileged = true", word).is_ok());
+            assert!(decided(&format!("capabilities = [\"net_raw\", \"{word}\"]"), word).is_ok());
+        }
+        assert!(decided("", "SYS_PTRACE").is_ok());
     }
 
     #[test]

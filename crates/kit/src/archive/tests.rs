@@ -379,6 +379,15 @@ fn other_lies_are_refused() {
 }
 
 #[test]
+fn a_pipe_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, kind, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+    assert!(Archive::open(&pipe).unwrap_err().to_string().contains("no regular file"));
+}
+
+#[test]
 fn a_blob_that_is_missing_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut image = image("evil", &layer_of(&[("root", Kind::Directory)]));

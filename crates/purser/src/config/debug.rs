@@ -126,7 +126,7 @@ pub struct Allow {
     /// Kits; none given means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kits: Option<Vec<String>>,
-    /// Capabilities beyond those of the target's own process; none given means all.
+    /// Capabilities beyond those of the target's own process; none given means all but those that are as good as root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<String>>,
     /// Files and directories of the host that a session may see, with all below them; it may write with `:rw` only.

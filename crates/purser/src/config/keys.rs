@@ -124,7 +124,8 @@ pub const KEYS: &[Key] = &[
     key("debug.allow.kits", "Kits that may be used; any when it is left out."),
     key(
         "debug.allow.capabilities",
-        "Capabilities that a session may have beyond those of the target's process; any when it is left out.",
+        "Capabilities that a session may have beyond those of the target's process; any when it is left out, but for those \
+         that are as good as root.",
     ),
     key(
         "debug.allow.volumes",

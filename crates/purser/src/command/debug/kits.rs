@@ -199,15 +199,23 @@ fn known(directory: &Path) -> Vec<Chosen> {
 fn by_hand(dir: &Path) -> anyhow::Result<Chosen> {
     let file = dir.join(FILE);
     let doing = || format!("reading kit {}", file.display());
-    let length = fs::metadata(&file).with_context(doing)?.len();
-    if length > FILE_LIMIT {
+    let meta = fs::metadata(&file).with_context(doing)?;
+    if !meta.is_file() {
+        bail!("{} is no regular file", file.display());
+    }
+    if meta.len() > FILE_LIMIT {
         bail!("{} is longer than {FILE_LIMIT} bytes", file.display());
     }
     let text = fs::read_to_string(&file).with_context(doing)?;
     let manifest = Manifest::parse(&text, &file.display().to_string())?;
     // What is mounted may be the directory itself.
     let root = Some(dir.join("root")).filter(|root| root.is_dir()).unwrap_or_else(|| dir.to_owned());
-    read(&manifest, fs::canonicalize(&root).with_context(doing)?, file)
+    let root = fs::canonicalize(&root).with_context(doing)?;
+    // A directory that came from somewhere shows the session nothing else of the host.
+    if !root.starts_with(fs::canonicalize(dir).with_context(doing)?) {
+        bail!("{}: root leads to {}, which is not in it", dir.display(), root.display());
+    }
+    read(&manifest, root, file)
 }
 
 fn read(manifest: &Manifest, root: PathBuf, file: PathBuf) -> anyhow::Result<Chosen> {
@@ -281,5 +289,20 @@ mod tests {
         assert_eq!((for_tool("../x", false), for_tool("none", false)), ("base".into(), "base".into()));
         let by_place = dir.path().join("base").display().to_string();
         assert_eq!(names(&[&by_place], "").unwrap(), "base");
+    }
+
+    #[test]
+    fn a_directory_shows_nothing_else_of_the_host() {
+        let dir = tempfile::tempdir().unwrap();
+        kit(dir.path(), "out", "");
+        fs::remove_dir_all(dir.path().join("out/root")).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("out/root")).unwrap();
+        fs::create_dir_all(dir.path().join("odd/kit.toml")).unwrap();
+        let job = Job { suits: "", tool: None, is_there: &|_| false };
+        for (kit, why) in [("out", "root leads to /etc"), ("odd", "is no regular file")] {
+            let place = dir.path().join(kit).display().to_string();
+            let told = chosen(dir.path(), &[place], &job).unwrap_err().to_string();
+            assert!(told.contains(why), "{told}");
+        }
     }
 }

@@ -144,19 +144,7 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
     }
     let recorded = container::recorded(sources);
     if let Wanted::Pid(pid) = wanted {
-        let target = Target::open(pid)?;
-        // The host's own are in no container, whatever cgroup somebody has put them into.
-        let Some(identity) = container::identity(pid).filter(|_| !target.is_of_host()) else {
-            return Ok(Found { subject: Subject::Running(target), name: word.to_owned(), container: None });
-        };
-        let known = recorded.into_iter().find(|one| one.id == identity.id);
-        let name = known.as_ref().map(|one| one.name.as_str()).filter(|name| !name.is_empty());
-        let name = name.unwrap_or(short(&identity.id)).to_owned();
-        let container = known.unwrap_or_else(|| Recorded::by_cgroup(identity, pid));
-        if is_copy {
-            return files_of(&container.id, "a copy of a container");
-        }
-        return Ok(Found { subject: Subject::Running(target), name, container: Some(container) });
+        return process(pid, recorded, is_copy);
     }
     if let Wanted::State(root, id) = &wanted {
         return in_state(root, id);
@@ -208,8 +196,13 @@ fn resolve_as(word: &str, sources: &Sources, knows: Knows<'_>, is_copy: bool) ->
         }
         return files.with_context(|| format!("{word} does not run, and its files cannot be opened"));
     };
-    let subject = Subject::Running(held(pid, says, word)?);
-    Ok(Found { subject, name: one.name.clone(), container: Some(one.clone()) })
+    let target = held(pid, says, word)?;
+    // Of one that only its process tells, the process is all there is.
+    let is_recorded = one.owner.is_none() && one.name != one.id;
+    if is_recorded && target.has_user_namespace() && target.user_namespace_owner()? != 0 {
+        bail!("a user has process {pid} look like {word}; pid:{pid} enters it all the same");
+    }
+    Ok(Found { subject: Subject::Running(target), name: one.name.clone(), container: Some(one.clone()) })
 }
 
 /// Containers of containerd that do not run: it keeps no state of them, only files.
@@ -245,6 +238,23 @@ fn meant(mut fitting: Vec<Recorded>, knows: Knows<'_>) -> Vec<Recorded> {
         fitting.retain(runs);
     }
     fitting
+}
+
+/// A process by its number, and the container it is in.
+fn process(pid: i32, recorded: Vec<Recorded>, is_copy: bool) -> anyhow::Result<Found> {
+    let target = Target::open(pid)?;
+    // The host's own are in no container, whatever cgroup somebody has put them into.
+    let Some(identity) = container::identity(pid).filter(|_| !target.is_of_host()) else {
+        return Ok(Found { subject: Subject::Running(target), name: format!("pid:{pid}"), container: None });
+    };
+    let known = recorded.into_iter().find(|one| one.id == identity.id);
+    let name = known.as_ref().map(|one| one.name.as_str()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or(short(&identity.id)).to_owned();
+    let container = known.unwrap_or_else(|| Recorded::by_cgroup(identity, pid));
+    if is_copy {
+        return files_of(&container.id, "a copy of a container");
+    }
+    Ok(Found { subject: Subject::Running(target), name, container: Some(container) })
 }
 
 fn files_of(id: &str, what: &'static str) -> anyhow::Result<Found> {

@@ -224,6 +224,9 @@ fn a_process_that_only_says_it_is_a_container() -> Result<()> {
         ensure!(code == Some(2) && told.contains("is not for who comes by sudo"), "{code:?} {told}");
     }
 
+    // Images are not told of, either.
+    let (code, told) = host.said(ANN, &["image:no-such-image", "--", "id"])?;
+    ensure!(code == Some(125) && !told.contains("these are here"), "{code:?} {told}");
     // Nobody is asked on another host that no entry is for.
     let (code, told) = host.said(ANN, &["--host", "unix:///no/such.sock", "web", "--", "id"])?;
     ensure!(code == Some(125) && told.contains("no entry is for this user"), "{code:?} {told}");
