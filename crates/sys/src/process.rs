@@ -107,6 +107,19 @@ fn heed_all_signals() {
     }
 }
 
+/// Lets every signal come and the ends of children be told, whatever whoever started this process has left it with:
+/// what is blocked, and SIGCHLD when it is ignored, goes down to all that this process starts.
+pub fn hear_signals() {
+    // SAFETY: the set is filled before it is read and outlives both calls; the default action runs no code of ours.
+    #[expect(unsafe_code, reason = "rustix leaves signals to the C library")]
+    unsafe {
+        let mut none = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
 fn plain_fork() -> libc::c_long {
     // SAFETY: the process has one thread, so no lock is held by a thread that the child does not have.
     #[expect(unsafe_code, reason = "rustix has no fork for programs that use a C library")]

@@ -92,6 +92,7 @@ Exit codes: the command's; 128 and the signal's number when it was killed; 125 n
 126 the command cannot be executed, 127 there is no such command; 2 wrong command line";
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
+    sys::process::hear_signals();
     match args.action {
         Some(Action::Cores(list)) => cores::list(&list),
         Some(Action::Sessions(list)) => sessions::list(&list),

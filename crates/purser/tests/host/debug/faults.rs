@@ -255,3 +255,20 @@ fn a_file_system_that_never_answers() -> Result<()> {
     ensure!(status.context("it hangs")?.success(), "{status:?}");
     Ok(())
 }
+
+/// Whoever starts it has blocked all signals, or ignores that children end.
+#[test]
+fn signals_that_were_blocked_or_ignored() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("signals", &[])?;
+    for how in ["--block-signal", "--ignore-signal=CHLD"] {
+        let session = debug(&target.name, &[], &["sh", "-c", "sleep 0 & wait; kill -TERM $$; exit 9"])?;
+        let mut started = Command::new("env");
+        started.arg(how).arg(session.get_program()).args(session.get_args()).stdin(Stdio::null());
+        let mut started = started.spawn()?;
+        let status = wait_limited(&mut started, LIMIT)?;
+        started.kill().unwrap_or_default();
+        ensure!(status.with_context(|| how.to_owned())?.code() == Some(143), "{how}: {status:?}");
+    }
+    Ok(())
+}
