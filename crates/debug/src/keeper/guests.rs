@@ -7,6 +7,7 @@ use crate::link::{Kind, Link, Message, Received};
 use crate::sessions::{Session, socket_path};
 use crate::spec::{Failure, Window};
 use crate::terminal::Saved;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
@@ -42,7 +43,10 @@ impl Door {
         bind(&listener, &SocketAddrUnix::new(&unready)?)?;
         let opened = listen(&listener, i32::try_from(GUESTS_LIMIT).unwrap_or(1))
             .map_err(io::Error::from)
-            .and_then(|()| fs::rename(&unready, &path));
+            .and_then(|()| {
+                // Another one that is called so keeps its name.
+                Ok(renameat_with(CWD, &unready, CWD, &path, RenameFlags::NOREPLACE)?)
+            });
         if let Err(error) = opened {
             fs::remove_file(&unready).unwrap_or_default();
             return Err(error);

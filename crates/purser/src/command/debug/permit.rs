@@ -26,7 +26,8 @@ pub(super) fn allowed(
     kits: &[kits::Chosen],
     spec: &mut Spec,
 ) -> anyhow::Result<record::Note> {
-    spec.owner = who.uid;
+    // A number of another host is nobody's here, whoever has it.
+    spec.owner = if session.behalf.is_some() { who::NOBODY } else { who.uid };
     let names: Vec<String> = kits.iter().map(|chosen| chosen.kit.name.clone()).collect();
     let capabilities = beyond_target(session, found, spec.capabilities);
     let container = found.container.as_ref();

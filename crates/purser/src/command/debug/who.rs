@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// What the kernel says when nobody logged in.
-const NOBODY: u32 = u32::MAX;
+pub(super) const NOBODY: u32 = u32::MAX;
 /// Longest user or group file that is read.
 const FILE_LIMIT: usize = 4 << 20;
 /// Longest text from the environment.

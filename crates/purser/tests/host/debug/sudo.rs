@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Container, kits, wait_until};
+use super::{Container, debug, kits, wait_until};
 use crate::agent::{Agent, purser};
 use crate::lab::{Lab, output, run, temporary, wait_limited};
 
@@ -231,4 +231,23 @@ fn a_process_that_only_says_it_is_a_container() -> Result<()> {
     let (code, told) = host.said(ANN, &["--host", "unix:///no/such.sock", "web", "--", "id"])?;
     ensure!(code == Some(125) && told.contains("no entry is for this user"), "{code:?} {told}");
     agent.stop()
+}
+
+/// A session for somebody on another host is not that of who has the same number here.
+#[test]
+fn a_user_of_another_host_is_nobody_here() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let target = Container::idle("behalf", &[])?;
+    let id = format!("{:08x}", std::process::id());
+    let behalf = format!(
+        r#"{{"id":"{id}","uid":{ANN},"user":"ann@far","from":"x","limit_secs":null,"containers":null}}"#
+    );
+    let mut session = debug(&target.name, &["--behalf", &behalf], &["sleep", "1000"])?;
+    let mut session = session.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+    let list = |user: &str| run(purser().args(["debug", "sessions"]).env("SUDO_UID", user));
+    let told = wait_until("root sees it", || Ok(list("0")?.contains(&id))).and_then(|()| list(ANN));
+    session.kill()?;
+    session.wait()?;
+    ensure!(!told?.contains(&id), "it is taken for the session of a user of this host");
+    Ok(())
 }
