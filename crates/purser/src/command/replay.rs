@@ -2,6 +2,7 @@
 //! `purser replay`: what the terminal of a debugging session showed, as it was shown, or as an asciicast
 //! for other players. It all comes from the record, which `purser verify` proves.
 
+mod calm;
 mod cast;
 
 use super::place::Place;
@@ -9,6 +10,7 @@ use super::rows::{Archive, Part};
 use super::{Usage, filter, output, say};
 use crate::exit::Exit;
 use crate::table::Row;
+use calm::Calm;
 use cast::Cast;
 use event::{Body, Kind, Screen, Session, SessionAction};
 use jiff::Zoned;
@@ -38,8 +40,8 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 What was typed is there where the terminal showed it, so no password is. Playing sends to your
-terminal what the session's programs sent to theirs, control characters included: use --asciicast
-for a player that keeps them to itself where you do not trust the container.
+terminal what draws on it. What would ask it something, change its title, its clipboard or what its
+keys send is left out; --asciicast has all of it.
 
 Examples:
   purser replay                              which sessions there are
@@ -57,6 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     let id = find(&archive, wanted)?;
     let mut out = output::stdout();
     let mut cast = None;
+    let mut calm = Calm::default();
     let mut shown: Option<u64> = None;
     let mut is_live = true;
     for row in rows(&archive, vec![Kind::Session, Kind::Tty])? {
@@ -78,15 +81,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
                 } else {
                     let before = shown.unwrap_or(screen.elapsed_ns);
                     sleep(pause(screen.elapsed_ns.saturating_sub(before), args.speed, args.idle));
-                    show(screen, &mut out)?;
+                    show(screen, &mut calm, &mut out)?;
                 }
                 shown = Some(screen.elapsed_ns);
             }
             _ => {}
         }
     }
-    if let Some(cast) = cast {
-        cast.end(&mut out)?;
+    match cast {
+        Some(cast) => cast.end(&mut out)?,
+        None if shown.is_some() && output::is_terminal() => out.write_all(&calm.end())?,
+        None => {}
     }
     out.flush()?;
     match (shown, is_live) {
@@ -136,11 +141,11 @@ fn pause(waited_ns: u64, speed: f64, idle_secs: f64) -> Duration {
     Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX)
 }
 
-fn show(screen: &Screen, out: &mut impl Write) -> anyhow::Result<()> {
+fn show(screen: &Screen, calm: &mut Calm, out: &mut impl Write) -> anyhow::Result<()> {
     if screen.dropped > 0 {
         write!(out, "\r\n[{} bytes were too many to be kept]\r\n", screen.dropped)?;
     }
-    out.write_all(&screen.bytes)?;
+    out.write_all(&calm.pass(&screen.bytes))?;
     Ok(out.flush()?)
 }
 

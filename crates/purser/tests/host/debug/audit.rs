@@ -101,7 +101,9 @@ fn what_a_terminal_showed_can_be_played() -> Result<()> {
     let head = lines.next().unwrap()?;
     ensure!(head["version"] == 2 && head["width"] == 80 && head["height"] == 24, "{head}");
     let text: String = lines.filter_map(|line| Some(line.ok()?[2].as_str()?.to_string())).collect();
-    ensure!(text == played, "the cast shows something else:\n{text:?}\n{played:?}");
+    // The shell asks the terminal where its cursor is, which playing does not.
+    ensure!(text.contains("\x1b[6n"), "the cast has not all: {text:?}");
+    ensure!(text.replace("\x1b[6n", "") == played, "the cast shows something else:\n{text:?}\n{played:?}");
     let list = run(&mut agent.command("replay"))?;
     ensure!(list.contains(&id) && list.contains("exit 5"), "{list}");
     agent.stop()
