@@ -11,6 +11,7 @@ use crate::{DebugError, client, terminal};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
@@ -54,6 +55,24 @@ pub struct Session {
 
 pub(crate) fn socket_path(directory: &Path, id: &str) -> PathBuf {
     directory.join(format!("{id}{SUFFIX}"))
+}
+
+/// A socket that is not open yet: whose it is, is in its name, as one who is killed just then leaves it.
+pub(crate) fn unready_path(directory: &Path, id: &str, keeper: Pid) -> PathBuf {
+    directory.join(format!(".{id}.{}", keeper.as_raw_nonzero()))
+}
+
+/// Removes the sockets that keepers who are gone had not opened yet.
+fn forget_unready(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten().take(SESSIONS_LIMIT) {
+        let name = entry.file_name();
+        let keeper = name.to_str().and_then(|name| name.strip_prefix('.')?.split_once('.')?.1.parse().ok());
+        let keeper = keeper.filter(|pid| *pid > 0).and_then(Pid::from_raw);
+        if keeper.is_some_and(|keeper| test_kill_process(keeper) == Err(Errno::SRCH)) {
+            // Somebody else may have done it.
+            fs::remove_file(entry.path()).unwrap_or_default();
+        }
+    }
 }
 
 /// The sessions that have a keeper, by their start.
@@ -103,6 +122,7 @@ pub fn end(directory: &Path, id: &str) -> Result<String, DebugError> {
 /// Ends what is left of sessions whose keeper is gone, and removes it. For every client and for the agent's
 /// start; takes no time when there is nothing. How many there were.
 pub fn collect(directory: &Path) -> usize {
+    forget_unready(directory);
     let mut known = ids(directory);
     known.extend(group::all_ids());
     known.sort();
@@ -156,4 +176,26 @@ fn knock(directory: &Path, id: &str) -> io::Result<Link> {
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
     connect(&socket, &SocketAddrUnix::new(socket_path(directory, id))?)?;
     Ok(Link::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{forget_unready, unready_path};
+    use rustix::process::{Pid, getpid};
+
+    #[test]
+    fn sockets_that_nobody_will_open_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let gone = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        child.wait().unwrap();
+        let [gone, own] = [gone, getpid()].map(|pid| unready_path(directory.path(), "5e55ab1e", pid));
+        let others = [".empty", ".5e55ab1e.-1", ".5e55ab1e.x", "5e55ab1e.sock"]
+            .map(|name| directory.path().join(name));
+        for path in others.iter().chain([&gone, &own]) {
+            std::fs::write(path, "").unwrap();
+        }
+        forget_unready(directory.path());
+        assert!(!gone.exists() && own.exists() && others.iter().all(|other| other.exists()));
+    }
 }

@@ -4,13 +4,14 @@
 
 use super::{Client, Keeper};
 use crate::link::{Kind, Link, Message, Received};
-use crate::sessions::{Session, socket_path};
+use crate::sessions::{Session, socket_path, unready_path};
 use crate::spec::{Failure, Window};
 use crate::terminal::Saved;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
 };
+use rustix::process::getpid;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -39,7 +40,7 @@ impl Door {
             None,
         )?;
         // Under its name it is open from the first moment: one that refuses is taken for left behind.
-        let unready = directory.join(format!(".{id}"));
+        let unready = unready_path(directory, id, getpid());
         bind(&listener, &SocketAddrUnix::new(&unready)?)?;
         let opened = listen(&listener, i32::try_from(GUESTS_LIMIT).unwrap_or(1))
             .map_err(io::Error::from)
