@@ -7,6 +7,7 @@ use crate::rights::Capabilities;
 use crate::stand::Hold;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat2, statx};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
@@ -225,8 +226,11 @@ fn facts(pid: i32) -> Result<Facts, DebugError> {
         let bits = field(name).and_then(|hex| u64::from_str_radix(hex, 16).ok());
         Capabilities::from_bits(bits.unwrap_or(0))
     };
-    let work_dir = proc.join("cwd");
-    let work_dir = fs::read_link(&work_dir).map_err(|source| unreadable(pid, work_dir, source))?;
+    let work_dir = match fs::read_link(proc.join("cwd")) {
+        // A directory deeper than any path keeps nobody out.
+        Err(source) if source.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => "/".into(),
+        found => found.map_err(|source| unreadable(pid, proc.join("cwd"), source))?,
+    };
     Ok(Facts {
         pid,
         inner_pid: field("NSpid")

@@ -272,3 +272,23 @@ fn signals_that_were_blocked_or_ignored() -> Result<()> {
     }
     Ok(())
 }
+
+/// The target's process is in a directory whose path is longer than any may be.
+#[test]
+fn a_directory_that_is_too_deep() -> Result<()> {
+    let _lab = Lab::enter()?;
+    // Links in /proc lead to where no path does.
+    let deep = "i=0; while [ $i -lt 30 ]; do mkdir $1; cd -P $1; i=$((i+1)); done; sleep 100000 & wait";
+    let target = Container::start(
+        "deep",
+        &["-w", "/tmp"],
+        crate::lab::IMAGE,
+        &["sh", "-c", deep, "sh", &"d".repeat(200)],
+    )?;
+    super::wait_until("it is there", || {
+        Ok(fs::read_link(format!("/proc/{}/cwd", target.pid))
+            .is_err_and(|error| error.raw_os_error() == Some(36)))
+    })?;
+    ensure!(printed(&target.name, &[], &["pwd"])? == "/\n", "another directory");
+    Ok(())
+}
