@@ -194,7 +194,9 @@ pub(crate) fn of_containerd(tasks: &Path) -> Vec<Recorded> {
     let mut all = Vec::new();
     for namespace in files::names(tasks, CONTAINERS_LIMIT).into_iter().filter(|name| !name.ends_with("moby"))
     {
-        for id in files::names(&tasks.join(&namespace), CONTAINERS_LIMIT) {
+        // One that is being removed has a dot in front of its id.
+        let ids = files::names(&tasks.join(&namespace), CONTAINERS_LIMIT).into_iter();
+        for id in ids.filter(|id| !id.starts_with('.')) {
             let read = |name: &str| files::read(tasks, &[&namespace, &id, name], FILE_LIMIT).ok().flatten();
             let Some(text) = read("config.json") else { continue };
             let bundle = serde_json::from_slice::<Bundle>(&text).ok();
@@ -295,6 +297,7 @@ mod tests {
         );
         write("ctrd/io.containerd.runtime.v2.task/k8s.io/app/init.pid", "12");
         write("ctrd/io.containerd.runtime.v2.task/moby/x/config.json", "{}");
+        write("ctrd/io.containerd.runtime.v2.task/k8s.io/.app/config.json", "{}");
         write("st/overlay-containers/containers.json", &format!(r#"[{{"id":"{two}","names":["pod"]}}]"#));
         write(&format!("run/overlay-containers/{two}/userdata/pidfile"), "13\n");
         write("runc/r/state.json", r#"{"init_process_pid":14,"config":{}}"#);
