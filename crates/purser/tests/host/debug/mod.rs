@@ -12,7 +12,7 @@ mod fidelity; // exit codes, pipes, users, both ways to build the root
 mod guest; // on other kernels, with cgroup v2 alone
 mod kills; // every process of a session is killed at any point
 pub(crate) mod remote; // on another host, through its Docker daemon
-mod runtimes; // each runtime, for real
+pub(crate) mod runtimes; // each runtime, for real
 mod size; // a gigabyte, a hundred sessions, and what the kernel sees of them
 mod still; // images and stopped containers
 mod sudo; // who comes by sudo: what they see, attach to and end

@@ -6,7 +6,7 @@ mod bundle; // targets in user namespaces
 mod cores; // cores in place of processes
 mod debug_files; // stripped programs, and where the rest of them is
 mod hostile; // targets that want the debugger to do something
-mod remapped; // targets of a Docker that maps users
+mod remapped; // targets of engines that map users
 mod remote; // gdbserver in a session, for a gdb outside
 mod targets; // the programs, as images, and the kits
 mod tools; // the kits net and trace in a hardened target

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Targets of a Docker that maps users, for real: all that gdb shows of a process there, and of its core.
+//! Targets of engines that map users, for real: all that gdb shows of a process in a Docker with `userns-remap`, and of
+//! its core, and in a Podman without root.
 
 use std::process::Command;
 
@@ -10,7 +11,8 @@ use super::cores::{self, ASKED};
 use super::targets::{Root, kits};
 use super::{DESCENT, Expected, HARDENED, OF_GLIBC, PAUSE, THROW, one, parked};
 use crate::debug::remote::far::Far;
-use crate::lab::{Lab, run, temporary};
+use crate::debug::runtimes::podman::User;
+use crate::lab::{Lab, run, temporary, unique};
 
 #[test]
 fn a_docker_with_remapped_users() -> Result<()> {
@@ -57,4 +59,35 @@ fn core(far: &Far, kits: &std::path::Path) -> Result<()> {
     ensure!(ended.status.success() && said.contains("purser: root has all "), "{said}");
     let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
     cores::same(&live, &cores::answers(&printed, ASKED.len())?).context("in the stopped container")
+}
+
+#[test]
+fn a_podman_without_root() -> Result<()> {
+    let lab = Lab::enter()?;
+    let Some(kits) = kits()? else { return Ok(()) };
+    let user = User::make(&lab, 45_681)?;
+    let (root, files) = (Root::glibc()?, user.home().join("target"));
+    run(Command::new("cp").arg("-a").arg(root.path()).arg(&files))?;
+    run(Command::new("chmod").arg("755").arg(&files))?;
+    user.owns(&files)?;
+    let (files, runtime) = (files.display().to_string(), user.home().join("runtime").display().to_string());
+    let podman = |words: &[&str]| user.command(&["podman", "--runtime", &runtime], words);
+    // Podman's filter lets threads be made by a call whose function has no symbol.
+    let throw = THROW.replace("clone () from", "?? () from");
+    let expected = Expected { descent: DESCENT, throw: Some(&throw), functions: &OF_GLIBC };
+    let mut looked = Ok(());
+    for (way, options) in [("root", &[][..]), ("hard", &HARDENED[..])] {
+        let name = unique(&format!("purser-test-gdb-{way}"));
+        let start = ["run", "-d", "--network", "none", "--name", &name];
+        let mut start = podman(&[&start, options, &["--rootfs", &files, "/bin/target"]].concat());
+        run(&mut start)?;
+        let pid = run(&mut podman(&["inspect", "-f", "{{.State.Pid}}", &name]))?;
+        looked = looked.and_then(|()| {
+            one(&name, pid.trim().parse()?, &kits, &expected).with_context(|| format!("as {way}"))
+        });
+        run(&mut podman(&["rm", "-f", "-t", "0", &name]))?;
+    }
+    // Ends the process that holds the user's namespaces.
+    run(&mut podman(&["system", "migrate"]))?;
+    looked
 }

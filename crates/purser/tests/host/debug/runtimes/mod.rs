@@ -7,7 +7,7 @@ mod containerd; // by ctr and over CRI, at a containerd of our own
 mod daemon; // a dockerd of our own, stopped, with its state elsewhere
 mod machines; // LXC and systemd-nspawn
 mod oci; // runc and crun alone
-mod podman; // root's and a user's
+pub(crate) mod podman; // root's and a user's
 mod remapped; // a dockerd that maps users
 mod rootless; // a user's dockerd
 mod words; // what is unknown, ambiguous, or somebody's lie

@@ -12,13 +12,13 @@ use super::{Running, refused, sessions_work};
 use crate::lab::{Lab, run, source_dir, unique};
 
 /// A user with a home, and a copy of the lab's root in it.
-pub(super) struct User {
+pub(crate) struct User {
     dir: TempDir,
     pub(super) number: u32,
 }
 
 impl User {
-    pub(super) fn make(lab: &Lab, number: u32) -> Result<User> {
+    pub(crate) fn make(lab: &Lab, number: u32) -> Result<User> {
         // Not below the build directory, which others may not be able to enter.
         let user = User { dir: TempDir::with_prefix("purser-test-user-")?, number };
         run(Command::new("chmod").arg("755").arg(user.dir.path()))?;
@@ -32,7 +32,7 @@ impl User {
         Ok(user)
     }
 
-    pub(super) fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
@@ -49,13 +49,13 @@ impl User {
         Path::new("/run/user").join(self.number.to_string())
     }
 
-    pub(super) fn owns(&self, path: &Path) -> Result<()> {
+    pub(crate) fn owns(&self, path: &Path) -> Result<()> {
         let owner = format!("{0}:{0}", self.number);
         run(Command::new("chown").args(["-R", &owner]).arg(path)).map(drop)
     }
 
     /// A command of this user.
-    pub(super) fn command(&self, program: &[&str], words: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &[&str], words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command.arg("-m").arg(source_dir().join("debug/rootless.sh"));
         command.arg(self.dir.path()).arg(self.number.to_string()).args(program).args(words);
