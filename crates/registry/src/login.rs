@@ -5,9 +5,8 @@
 
 use crate::error::RegistryError;
 use crate::reference::Host;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -51,20 +50,18 @@ pub(crate) struct Keys {
     creds_store: String,
 }
 
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Entry {
-    auth: String,
+    #[serde(deserialize_with = "secret")]
+    auth: Option<Secret>,
     username: String,
-    password: String,
-    identitytoken: String,
-    registrytoken: String,
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Entry")
-    }
+    #[serde(deserialize_with = "secret")]
+    password: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    identitytoken: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    registrytoken: Option<Secret>,
 }
 
 /// What a helper prints.
@@ -72,7 +69,14 @@ impl fmt::Debug for Entry {
 #[serde(rename_all = "PascalCase")]
 struct Printed {
     username: String,
-    secret: String,
+    #[serde(deserialize_with = "secret")]
+    secret: Option<Secret>,
+}
+
+/// A text that is wiped when it has been used; an empty one is none.
+pub(crate) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    let text = String::deserialize(from)?;
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Keys, String> {
@@ -131,15 +135,16 @@ fn open(path: &Path) -> Result<Option<Keys>, String> {
         return Err("it is no regular file".to_string());
     }
     let mut bytes = Vec::new();
-    file.take(FILE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_LIMIT {
+    let count = file.take(FILE_LIMIT + 1).read_to_end(&mut bytes);
+    let text = Secret::new(bytes);
+    if count.map_err(|error| error.to_string())? as u64 > FILE_LIMIT {
         return Err(format!("it is longer than {FILE_LIMIT} bytes"));
     }
     // What is left of an interrupted login.
-    if bytes.trim_ascii().is_empty() {
+    if text.expose().trim_ascii().is_empty() {
         return Ok(None);
     }
-    read(&bytes).map(Some)
+    read(text.expose()).map(Some)
 }
 
 impl Keys {
@@ -188,21 +193,20 @@ fn hub(host: &str) -> String {
 
 impl Entry {
     fn login(&self, server: &str) -> Result<Option<Login>, String> {
-        let secret = |text: &String| Secret::new(text.as_bytes());
-        if !self.registrytoken.is_empty() {
-            return Ok(Some(Login(Kind::Token(secret(&self.registrytoken)))));
+        if let Some(token) = &self.registrytoken {
+            return Ok(Some(Login(Kind::Token(token.clone()))));
         }
-        if !self.identitytoken.is_empty() {
-            return Ok(Some(Login(Kind::Refresh(secret(&self.identitytoken)))));
+        if let Some(token) = &self.identitytoken {
+            return Ok(Some(Login(Kind::Refresh(token.clone()))));
         }
         if !self.username.is_empty() {
-            return Ok(Some(password(&self.username, self.password.as_bytes())));
+            let secret = self.password.as_ref().map_or(b"".as_slice(), Secret::expose);
+            return Ok(Some(password(&self.username, secret)));
         }
-        if self.auth.is_empty() {
-            return Ok(None);
-        }
+        let Some(auth) = &self.auth else { return Ok(None) };
         let wrong = || format!("what stands in \"auth\" for {server} is not USER:PASSWORD in base64");
-        let clear = openssl::base64::decode_block(self.auth.trim()).map(Secret::new).map_err(|_| wrong())?;
+        let auth = auth.expose_text().ok_or_else(wrong)?.trim();
+        let clear = openssl::base64::decode_block(auth).map(Secret::new).map_err(|_| wrong())?;
         let text = std::str::from_utf8(clear.expose()).map_err(|_| wrong())?.trim_end_matches('\0');
         let (user, secret) = text.split_once(':').ok_or_else(wrong)?;
         Ok(Some(password(user, secret.as_bytes())))
@@ -226,7 +230,7 @@ fn ask(name: &str, server: &str, helper: &Helper<'_>) -> Result<Option<Login>, S
     }
     let printed: Printed = serde_json::from_slice(printed.expose())
         .map_err(|_| format!("docker-credential-{name} prints no login for {server}"))?;
-    let secret = Secret::new(printed.secret);
+    let secret = printed.secret.unwrap_or_else(|| Secret::new(""));
     if printed.username == TOKEN_USER {
         return Ok(Some(Login(Kind::Refresh(secret))));
     }

@@ -8,7 +8,7 @@ use super::Repository;
 use crate::challenge::{Challenge, parse};
 use crate::error::{RegistryError, Why};
 use crate::http::{Answer, Request, Url, escaped};
-use crate::login::{Kind, Login};
+use crate::login::{Kind, Login, secret};
 use serde::Deserialize;
 use std::io::Read;
 use tls::Secret;
@@ -23,8 +23,10 @@ const CHALLENGES_LIMIT: usize = 16;
 #[serde(default)]
 #[derive(Default)]
 struct Tokens {
-    token: String,
-    access_token: String,
+    #[serde(deserialize_with = "secret")]
+    token: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    access_token: Option<Secret>,
 }
 
 impl Repository<'_> {
@@ -104,8 +106,8 @@ impl Repository<'_> {
         read.map_err(|error| denied(format!("its token server {}: {error}", url.host)))?;
         let tokens: Tokens = serde_json::from_slice(bytes.expose())
             .map_err(|_| denied(format!("its token server {} answers with no token", url.host)))?;
-        let token = if tokens.token.is_empty() { tokens.access_token } else { tokens.token };
-        Ok(Secret::new(token))
+        let none = || denied(format!("its token server {} answers with an empty token", url.host));
+        tokens.token.or(tokens.access_token).ok_or_else(none)
     }
 }
 
