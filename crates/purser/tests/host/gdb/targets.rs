@@ -30,6 +30,11 @@ pub(super) fn tool_kits() -> Result<Option<PathBuf>> {
     built(&["base", "net", "trace"])
 }
 
+/// The kits `base` and `bpf`.
+pub(super) fn bpf_kits() -> Result<Option<PathBuf>> {
+    built(&["base", "bpf"])
+}
+
 /// Kits by name, made anew when a recipe or the builder has changed.
 fn built(names: &[&str]) -> Result<Option<PathBuf>> {
     let home = source_dir().join("..");

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The kits `trace` and `net` in targets without a right: each tool shows what is so.
+//! The kits `trace`, `net` and `bpf` in targets without a right: each tool shows what is so.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::targets::{Root, tool_kits};
+use super::targets::{Root, bpf_kits, tool_kits};
 use super::{HARDENED, goes_on, session};
 use crate::debug::{Container, marks, nothing_is_left};
 use crate::lab::{IMAGE, Lab, output};
@@ -85,6 +85,31 @@ fn what_goes_over_the_network() -> Result<()> {
     let told = script("ip -br address; ping -c 1 -W 2 127.0.0.1")?;
     ensure!(told.contains("lo ") && told.contains("1 received"), "ip, ping: {told}");
     goes_on(target.pid)?;
+    ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
+    Ok(())
+}
+
+/// bpftrace sees the whole host, so each probe here is of the target's own file, or asks for its program.
+#[test]
+fn what_the_kernel_sees() -> Result<()> {
+    let _lab = Lab::enter()?;
+    let Some(kits) = bpf_kits()? else { return Ok(()) };
+    let image = Root::alone()?.image("traced")?;
+    let target = Container::start("traced", &HARDENED, &image.0, &["/bin/target"])?;
+    let before = marks();
+    let probe = |text: &str| -> Result<String> {
+        let text = format!("{text} {{ @seen = count(); }} interval:ms:300 {{ exit(); }}");
+        let command = ["--", "timeout", "60", "bpftrace", "-e", &text];
+        all(session(&target.name, &kits, &["--kit", "bpf"])?.args(command))
+    };
+    for of_target in ["tracepoint:syscalls:sys_enter_getppid /comm == \"target\"/", "uprobe:/bin/target:spin"]
+    {
+        let told = probe(of_target)?;
+        let count = told.lines().find_map(|line| line.strip_prefix("@seen: ")?.parse::<u64>().ok());
+        ensure!(count.is_some_and(|count| count > 0), "{of_target}: {told}");
+    }
+    goes_on(target.pid)?;
+    nothing_is_left(&before)?;
     ensure!(target.changes()?.is_empty(), "{}", target.changes()?);
     Ok(())
 }
