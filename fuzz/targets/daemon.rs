@@ -27,14 +27,14 @@ fuzz_target!(|data: &[u8]| {
     }
     *ANSWERS.lock().expect("nobody panics with it") = parts(data);
     let Ok(mut daemon) = Daemon::connect(host, &[], PATIENCE) else { return };
-    if let Ok(root) = daemon.root_directory() {
-        assert!(root.len() <= 3 * data.len(), "a path from nowhere");
+    if let Ok(about) = daemon.about() {
+        assert!(about.root.len() <= 3 * data.len(), "a path from nowhere");
     }
     daemon.container("web").map(drop).unwrap_or_default();
     daemon.labels("web:1").map(drop).unwrap_or_default();
     let images = daemon.images("purser-debug").unwrap_or_default();
     assert!(images.iter().all(|(name, _)| name.starts_with("purser-debug:")), "{images:?}");
-    daemon.never_started("a").map(drop).unwrap_or_default();
+    daemon.containers("a", &["created"]).map(drop).unwrap_or_default();
     daemon.remove("c").unwrap_or_default();
     let Ok(mut attached) = daemon.attach("c") else { return };
     let mut taken = 0;
