@@ -4,6 +4,8 @@
 use crate::{Body, HttpError};
 use httparse::{EMPTY_HEADER, Error, Response};
 
+/// How each head begins.
+const BEGINNING: &[u8] = b"HTTP/";
 /// Longest head: status line and headers.
 const HEAD_LIMIT: usize = 64 << 10;
 /// Most headers.
@@ -30,10 +32,12 @@ impl Heads {
         while let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty()) {
             let before = self.begun.len();
             self.begun.extend_from_slice(rest.get(..HEAD_LIMIT - before).unwrap_or(rest));
+            if !self.begun.iter().zip(BEGINNING).all(|(byte, wanted)| byte == wanted) {
+                return Err(HttpError::NotHttp);
+            }
             let Some(end) = end_of(&self.begun, before.saturating_sub(2)) else {
                 return match self.begun.len() {
                     HEAD_LIMIT => Err(HttpError::LongHead),
-                    5.. if !self.begun.starts_with(b"HTTP/") => Err(HttpError::NotHttp),
                     _ => Ok((None, input.len())),
                 };
             };

@@ -69,6 +69,8 @@ fn what_is_no_answer_is_said_and_bounded() {
     for (wrong, why) in [
         ("SSH-2.0-x\r\n".to_owned(), HttpError::NotHttp),
         ("HTTP/2 200\r\n\r\n".to_owned(), HttpError::NotHttp),
+        ("\r\0\nHTTP/1.0 200 OK\n\r\n".to_owned(), HttpError::NotHttp),
+        ("\nHTTP/1.1 200 OK\r\n\r\n".to_owned(), HttpError::NotHttp),
         ("HTTP/1.1 abc\r\n\r\n".to_owned(), HttpError::NotHttp),
         ("HTTP/1.1 20\r\n\r\n".to_owned(), HttpError::NotHttp),
         ("HTTP/1.1 099 x\r\n\r\n".to_owned(), HttpError::NotHttp),
