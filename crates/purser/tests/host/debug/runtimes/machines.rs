@@ -2,7 +2,7 @@
 //! Containers of LXC and of systemd-nspawn.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use anyhow::{Result, ensure};
 
@@ -38,21 +38,27 @@ fn containers_of_nspawn() -> Result<()> {
         let mut command = place.nspawn(&name, &["/bin/sleep", &time]);
         let unit = format!("systemd-nspawn@{}.service", name.replace('-', r"\x2d"));
         let group = Group::make(&Path::new("machine.slice").join(unit))?;
-        let mut child = match kind {
+        let child = match kind {
             "unit" => start(&mut group.enter(&command))?,
             _ => start(&mut command)?,
         };
-        let worked = running(&["/bin/sleep", &time]).and_then(|pid| {
-            sessions_work(&Running { words: &[&name, &format!("nspawn:{name}")], pid, id: &name })?;
-            crate::lab::signal(u32::try_from(pid)?, "KILL")
-        });
-        if worked.is_err() {
-            child.kill()?;
-        }
-        child.wait()?;
-        worked?;
+        by_nspawn(child, &name, &time, |_| Ok(()))?;
     }
     Ok(())
+}
+
+/// Sessions work in a machine that sleeps so long, and it is ended whatever comes of them.
+fn by_nspawn(mut nspawn: Child, name: &str, time: &str, is_right: impl Fn(i32) -> Result<()>) -> Result<()> {
+    let worked = running(&["/bin/sleep", time]).and_then(|pid| {
+        is_right(pid)?;
+        sessions_work(&Running { words: &[name, &format!("nspawn:{name}")], pid, id: name })?;
+        crate::lab::signal(u32::try_from(pid)?, "KILL")
+    });
+    if worked.is_err() {
+        nspawn.kill()?;
+    }
+    nspawn.wait()?;
+    worked
 }
 
 /// Users of their own: root in there is nobody on the host.
@@ -69,17 +75,7 @@ fn machines_with_users_of_their_own() -> Result<()> {
     let time = format!("{}.7", 300_000 + std::process::id());
     let users = format!("--private-users={FIRST}:65536");
     let words = [&users, "--private-users-ownership=chown", "/bin/sleep", &time];
-    let mut child = start(&mut place.nspawn(&name, &words))?;
-    let worked = running(&["/bin/sleep", &time]).and_then(|pid| {
-        root(pid)?;
-        sessions_work(&Running { words: &[&name, &format!("nspawn:{name}")], pid, id: &name })?;
-        crate::lab::signal(u32::try_from(pid)?, "KILL")
-    });
-    if worked.is_err() {
-        child.kill()?;
-    }
-    child.wait()?;
-    worked?;
+    by_nspawn(start(&mut place.nspawn(&name, &words))?, &name, &time, root)?;
 
     // The files are these users' by now.
     let time = format!("{}.8", 300_000 + std::process::id());
