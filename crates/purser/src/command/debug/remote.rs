@@ -77,7 +77,7 @@ pub(super) fn begin(session: &Session, config: &Config) -> anyhow::Result<Exit> 
         ));
     }
     let mut behalf = behalf(&host)?;
-    if !is_meant(&config.debug, &format!("{host}/{}", session.target)) {
+    if !is_known(&config.debug, &format!("{host}/{}", session.target)) {
         // Refused and recorded. Nobody connects as root to where no entry leads.
         allowed(session, config, &host, &[], &mut behalf)?;
     }
@@ -161,8 +161,8 @@ fn sweep(daemon: &mut Daemon) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the policy has anything for whoever asks and this target.
-fn is_meant(debug: &Debug, target: &str) -> bool {
+/// Whether whoever asks may know of this target: the policy has an entry for both.
+fn is_known(debug: &Debug, target: &str) -> bool {
     let who = who::Who::asks();
     policy::may_know(debug, (&who.name, &who.groups), target, Some(""))
 }
